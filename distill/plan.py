@@ -1,0 +1,103 @@
+"""What a recipe will do, before it does it: the fingerprint of every stage, and what would stop it.
+
+Takes a recipe; gives fingerprints (each of its own section, its upstream's, and the content of local files) and
+raises InputError for a missing key variable, model folder or file.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from distill.errors import InputError
+from distill.recipe import Recipe, model_path, names_no_model
+from distill.run import STAGES, fingerprint, hash_path
+from distill.sections import GateTask
+from distill.tasknames import RG_PREFIX
+
+# How a teacher is reached, not what it says: changing these asks nothing again.
+OPERATIONAL = {"base_url", "api_key_env", "concurrency", "timeout_s", "max_retries", "budget", "allow_other_model"}
+
+
+def fingerprints(recipe: Recipe) -> dict[str, str]:
+    """One per stage; a stage's changes with its section, its local files, and everything upstream."""
+    prints: dict[str, str] = {}
+    replay = recipe.teacher.kind == "replay"
+    source = [recipe.teacher] if replay else list(recipe.problems)
+    files = [hash_path(item.path) for item in source if item.kind in ("dataset", "replay")]
+    prints["problems"] = fingerprint([_plain(item) for item in source], files)
+    prints["sample"] = fingerprint(teacher_print(recipe), _attempts(recipe), prints["problems"])
+    targets = [{"task": task.task, "path": hash_path(task.path), **_drawn(task)} for task in recipe.gate.tasks]
+    prints["curate"] = fingerprint(_plain(recipe.curate), targets, prints["sample"])
+    student = _plain(recipe.student)
+    prints["train"] = fingerprint(student, hash_path(model_path(recipe.student.base)), prints["curate"])
+    prints["gate"] = fingerprint(_plain(recipe.gate), list(recipe.release.variants), prints["train"])
+    prints["release"] = fingerprint(_plain(recipe.release), recipe.name, prints["gate"])
+    return prints
+
+
+def teacher_print(recipe: Recipe) -> str:
+    """What the teacher's answers depend on besides the problems."""
+    teacher = {key: value for key, value in _plain(recipe.teacher).items() if key not in OPERATIONAL}
+    teacher = {key: value for key, value in teacher.items() if key not in ("max_per_problem", "keep_per_problem")}
+    model = recipe.teacher.model if recipe.teacher.kind == "local" else None
+    return fingerprint(teacher, hash_path(model_path(model)) if model else None)
+
+
+def check(recipe: Recipe, stages: list[str]) -> None:
+    """Raises InputError for what would stop one of these stages, before any work."""
+    teacher = recipe.teacher
+    if (
+        "sample" in stages
+        and teacher.kind == "endpoint"
+        and teacher.api_key_env
+        and teacher.api_key_env not in os.environ
+    ):
+        raise InputError(
+            f"teacher.api_key_env: the environment variable {teacher.api_key_env} is not set; "
+            f"write `export {teacher.api_key_env}=…`, or take the key out for a server without one"
+        )
+    if "sample" in stages and teacher.kind == "local":
+        _model_is_there("teacher.model", teacher.model)
+    if "train" in stages or "gate" in stages:
+        _model_is_there("student.base", recipe.student.base)
+    for task in recipe.gate.tasks:
+        if (
+            task.path is not None
+            and ("curate" in stages or "gate" in stages)
+            and not Path(task.path).expanduser().exists()
+        ):
+            raise InputError(f"gate.tasks, {task.task}: there is no file or folder {task.path}")
+
+
+def stages_until(until: str | None) -> list[str]:
+    """The stages up to and with `until`, all by default; raises InputError for a name that is none."""
+    names = list(STAGES)
+    if until is None:
+        return names
+    if until not in names:
+        raise InputError(f"--until {until!r} is no stage; write one of {', '.join(names)}")
+    return names[: names.index(until) + 1]
+
+
+def _model_is_there(key: str, name: str) -> None:
+    if names_no_model(name):
+        path = model_path(name)
+        raise InputError(f"{key}: there is no model folder {path} (one with a config.json); write a folder or a Hub id")
+
+
+def _attempts(recipe: Recipe) -> list[int | None]:
+    teacher = recipe.teacher
+    return [] if teacher.kind == "replay" else [teacher.max_per_problem, teacher.keep_per_problem]
+
+
+def _plain(section: BaseModel) -> dict[str, Any]:
+    return section.model_dump(mode="json")
+
+
+def _drawn(task: GateTask) -> dict[str, Any]:
+    """What a procedural task's problems depend on; nothing for the others."""
+    if not task.task.startswith(RG_PREFIX):
+        return {}
+    return {"size": task.size, "seed": task.seed, "config": task.config}

@@ -1,0 +1,250 @@
+"""The records that go from stage to stage, one per arrow, and the Protocols by which rooms meet.
+
+Everything here is frozen and knows no file, no model and no recipe. Derived values are properties.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+RECORDS_VERSION = 1
+
+AnswerKind = Literal["math", "choice", "text", "rule"]
+Finish = Literal["stop", "length"]
+Outcome = Literal["pass", "fail", "undecided"]
+Domain = Literal["math", "logic", "other"]
+
+DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
+"""What R1's makers recommend to add to a problem (DeepSeek-R1 README, usage recommendations)."""
+
+REASONS = (
+    "unfinished",
+    "no_answer",
+    "api_error",
+    "format",
+    "too_long",
+    "contaminated",
+    "wrong_answer",
+    "unverifiable",
+    "duplicate",
+)
+"""The closed list of reasons for which curation drops a trace, in the order in which they are tried."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question with a checkable answer. `meta` is JSON; for `rule` answers it carries what the rule needs."""
+
+    id: str
+    prompt: str
+    answer: str
+    answer_kind: AnswerKind
+    source: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, prompt: str, answer: str, answer_kind: AnswerKind, source: str, **meta: Any) -> "Problem":
+        """A problem with the id of its content: the same prompt, whatever its white space, is the same problem."""
+        digest = hashlib.sha256(" ".join(prompt.split()).encode()).hexdigest()[:16]
+        return cls(digest, prompt, answer, answer_kind, source, meta)
+
+    @property
+    def ask(self) -> str:
+        """What the model is sent, in sampling, in training and in the gate alike."""
+        return f"{self.prompt}\n{DIRECTIVE}"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is drawn. `max_tokens` counts reasoning and answer together."""
+
+    temperature: float = 0.6
+    top_p: float = 0.95
+    max_tokens: int = 32768
+
+
+@dataclass(frozen=True)
+class Request:
+    """One attempt at one prompt. `prompt` is the user's turn; the engine renders it."""
+
+    id: str
+    prompt: str
+    seed: int
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back. Token counts are None where the server did not say. `model` is the served model's own name."""
+
+    reasoning: str
+    answer: str
+    finish: Finish
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    model: str
+    clean: bool = True
+
+    @property
+    def unfinished(self) -> bool:
+        """Cut off by the token limit, or its thinking never closed."""
+        return self.finish == "length" or (bool(self.reasoning) and not self.answer)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attempt that ended without a completion, after its retries."""
+
+    id: str
+    error: str
+    message: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A completion with all that tells where it came from; a shard of these can be read alone."""
+
+    id: str
+    problem: Problem
+    completion: Completion
+    teacher: str
+    seed: int
+    sampling: Sampling
+    cost_usd: float | None
+    created: str
+    seconds: float
+
+    @staticmethod
+    def name(problem: Problem, seed: int) -> str:
+        """The id of a problem's attempt."""
+        return f"{problem.id}#{seed}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What curation says of a trace; `reason` is one of `REASONS`, or empty when it is kept."""
+
+    keep: bool
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A trace that curation dropped, with why."""
+
+    trace: Trace
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the verifier says of an answer: right, wrong, or None where it could not tell (time, memory, no parse)."""
+
+    right: bool | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained student. `path` holds an adapter (`adapter`) or whole weights; `base` is what it started from."""
+
+    path: str
+    base: str
+    base_revision: str
+    adapter: bool
+    quantization: str
+    step: int
+    tokens: int
+    loss_tokens: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """One model on one task. `by_problem` maps a problem's id to its mean over the k samples (avg@k)."""
+
+    task: str
+    domain: Domain
+    metric: str
+    value: float
+    stderr: float
+    n_problems: int
+    k_samples: int
+    unfinished: float
+    by_problem: dict[str, float]
+    smoke: bool
+    unverified: float = 0.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate: `measured` with its one-sided bound against what was `needed`."""
+
+    task: str
+    term: str
+    measured: float
+    bound: float
+    needed: float
+    outcome: Outcome
+    why: str
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """One variant's evidence."""
+
+    checkpoint: str
+    variant: str
+    scores: tuple[Score, ...]
+    baselines: dict[str, tuple[Score, ...]]
+    checks: tuple[Check, ...]
+    confidence: float
+
+    @property
+    def smoke(self) -> bool:
+        """Whether any score saw only a part of its task: such a report never passes."""
+        return any(score.smoke for score in self.scores)
+
+    @property
+    def passed(self) -> bool:
+        """Every check passed, there is at least one, both domains are there, and it was no smoke run."""
+        domains = {score.domain for score in self.scores}
+        complete = {"math", "logic"} <= domains and not self.smoke
+        return complete and bool(self.checks) and all(check.outcome == "pass" for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Release:
+    """Where a release went; `files` maps each file to its sha256."""
+
+    path: str
+    variants: tuple[str, ...]
+    files: dict[str, str]
+
+
+class Engine(Protocol):
+    """Prompts to completions. Yields in the order of arrival; a Failure is one attempt's, an EngineError is all's."""
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+        """Every request once, streamed as it ends."""
+        ...
+
+
+class Verifier(Protocol):
+    """Answers to judgements, one for one and in order. Never raises for an answer, whatever is in it."""
+
+    def __call__(self, answers: Sequence[tuple[Problem, str]]) -> list[Judgement]: ...
+
+
+class Teacher(Protocol):
+    """Problems to traces. Yields a trace or a failure as soon as it is there; skips the ids in `done`.
+
+    `stopped` says, once `solve` has ended, why it ended early (the budget); empty when it did not.
+    """
+
+    stopped: str
+
+    def solve(self, problems: Sequence[Problem], done: Mapping[str, Trace]) -> Iterator[Trace | Failure]: ...

@@ -1,0 +1,400 @@
+"""The sections of the recipe, one per stage; each field is documented once, by the text under it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from distill import records
+from distill.records import AnswerKind, Domain
+from distill.tasknames import RG_PREFIX, TASK_DOMAINS, domain_of
+
+
+class Section(BaseModel):
+    """The base of every section: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Columns(Section):
+    """Which columns of a data set hold what."""
+
+    prompt: str = "problem"
+    """The question."""
+    answer: str = "answer"
+    """The answer; GSM8K's `#### n` and the last `\\boxed{}` of a worked solution are read as the answer."""
+
+
+class DatasetProblems(Section):
+    """Problems from a Hub data set or from a local json, jsonl, csv or parquet file."""
+
+    kind: Literal["dataset"]
+    path: str
+    """A file, or a Hub id such as `open-r1/OpenR1-Math-220k`."""
+    subset: str | None = None
+    """The Hub data set's configuration."""
+    split: str = "train"
+    """The Hub data set's split."""
+    revision: str | None = None
+    """The Hub data set's commit or tag."""
+    columns: Columns = Columns()
+    """Which columns hold the question and the answer."""
+    answer_kind: AnswerKind = "math"
+    """How answers are compared: math (math-verify), choice (a letter), text (normalized)."""
+    limit: int | None = Field(None, gt=0)
+    """Take the first so many rows."""
+    skip_bad_rows: bool = False
+    """Count rows without prompt or answer instead of stopping at the first one."""
+
+    @model_validator(mode="after")
+    def _rules_need_a_library(self) -> Self:
+        if self.answer_kind == "rule":
+            raise ValueError("answer_kind: rule is for kind: reasoning_gym; write math, choice or text")
+        return self
+
+
+class ReasoningGymProblems(Section):
+    """Fresh procedural problems. Row i of a family is drawn from seed + i, so keep seeds far apart."""
+
+    kind: Literal["reasoning_gym"]
+    task: str
+    """A family of the reasoning-gym library, such as knights_knaves."""
+    size: int = Field(gt=0)
+    """How many problems."""
+    seed: int = Field(1, ge=0)
+    """The first row's seed."""
+    config: dict[str, Any] = {}
+    """The family's own settings, by its own names."""
+
+
+Problems = Annotated[DatasetProblems | ReasoningGymProblems, Field(discriminator="kind")]
+
+
+class SamplingSection(Section):
+    """How answers are drawn; the defaults are R1's published ones (arXiv 2501.12948, section 3)."""
+
+    temperature: float = Field(0.6, ge=0)
+    """0 is greedy, which R1's makers advise against: it repeats more."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Nucleus sampling."""
+    max_tokens: int = Field(32768, gt=0)
+    """Reasoning and answer together, in tokens."""
+
+    def record(self) -> records.Sampling:
+        """The same as a record."""
+        return records.Sampling(self.temperature, self.top_p, self.max_tokens)
+
+
+class LiveTeacher(Section):
+    """What every teacher that is asked has in common."""
+
+    sampling: SamplingSection = SamplingSection()
+    """How answers are drawn."""
+    max_per_problem: int = Field(1, gt=0)
+    """At most so many attempts at one problem; attempt i has seed `seed` + i."""
+    keep_per_problem: int | None = Field(None, gt=0)
+    """Stop asking for a problem once so many of its attempts are verified; by default every attempt is made."""
+    seed: int = Field(0, ge=0)
+    """The first attempt's seed."""
+
+    @model_validator(mode="after")
+    def _keep_within_max(self) -> Self:
+        if self.keep_per_problem is not None and self.keep_per_problem > self.max_per_problem:
+            raise ValueError(
+                f"keep_per_problem: {self.keep_per_problem} is more than max_per_problem: {self.max_per_problem}; "
+                f"write max_per_problem: {self.keep_per_problem} or more"
+            )
+        return self
+
+
+class Budget(Section):
+    """A hard cap on what may be spent, and the prices that it is reckoned with."""
+
+    max_usd: float = Field(gt=0)
+    """No request is sent once the spent and the worst case in flight would pass this."""
+    usd_per_million_input: float = Field(ge=0)
+    """US dollars per million prompt tokens."""
+    usd_per_million_output: float = Field(ge=0)
+    """US dollars per million completion tokens, reasoning included."""
+
+
+class EndpointTeacher(LiveTeacher):
+    """A teacher behind any OpenAI-compatible server: vLLM, SGLang, llama.cpp, OpenRouter, a host's API."""
+
+    kind: Literal["endpoint"]
+    model: str
+    """The model's name as the server knows it; it is recorded with every trace, beside the name it was served under."""
+    base_url: str
+    """Up to and with /v1."""
+    api_key_env: str | None = None
+    """The NAME of the environment variable that holds the key; the key itself never stands in a recipe."""
+    concurrency: int = Field(64, gt=0)
+    """Requests in flight at once."""
+    timeout_s: float = Field(1800, gt=0)
+    """For one request; R1 may think for many minutes."""
+    max_retries: int = Field(5, ge=0)
+    """Of one request, with growing pauses, before it becomes a failure record."""
+    budget: Budget | None = None
+    """A cap on what may be spent."""
+    allow_other_model: bool = False
+    """Accept answers from a served model of another name than the one asked for (an alias that moved)."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError(f"base_url is {value!r}; write it with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not value.isidentifier():
+            raise ValueError("api_key_env takes the NAME of a variable, such as TEACHER_API_KEY, never the key")
+        return value
+
+
+class LocalTeacher(LiveTeacher):
+    """A teacher run here by transformers."""
+
+    kind: Literal["local"]
+    model: str
+    """A model folder, a Hub id, or `bundled:teacher`."""
+    revision: str | None = None
+    """The Hub model's commit or tag."""
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    """Load in 8 or 4 bits by bitsandbytes."""
+    batch_size: int = Field(64, gt=0)
+    """Attempts generated at once."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Only for models whose code you have read."""
+
+
+class ReplayColumns(Section):
+    """Which columns of a trace data set hold what: `text` alone, or `reasoning` and `answer_text`."""
+
+    prompt: str = "problem"
+    """The question."""
+    answer: str | None = "answer"
+    """The right answer, to verify against."""
+    text: str | None = None
+    """Reasoning and answer in one text, with `</think>` between them."""
+    reasoning: str | None = None
+    """The reasoning alone."""
+    answer_text: str | None = None
+    """What the teacher answered after its reasoning."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        apart = self.reasoning is not None and self.answer_text is not None
+        if (self.text is not None) == apart or (self.text is None and not apart):
+            raise ValueError("columns: write either `text`, or both `reasoning` and `answer_text`")
+        return self
+
+
+class ReplayTeacher(Section):
+    """An existing trace data set, as if it were a teacher. It brings its own problems."""
+
+    kind: Literal["replay"]
+    path: str
+    """A json, jsonl, csv or parquet file, or a Hub data set's id."""
+    model: str = "replay"
+    """Who wrote the traces, for the record."""
+    subset: str | None = None
+    """The Hub data set's configuration."""
+    split: str = "train"
+    """The Hub data set's split."""
+    revision: str | None = None
+    """The Hub data set's commit or tag."""
+    columns: ReplayColumns
+    """Which columns hold what."""
+    answer_kind: AnswerKind = "math"
+    """How answers are compared."""
+    limit: int | None = Field(None, gt=0)
+    """Take the first so many rows."""
+    skip_bad_rows: bool = False
+    """Count rows without prompt, answer or text instead of stopping at the first one."""
+
+
+class ScriptedTeacher(LiveTeacher):
+    """No model at all: answers each problem with its own answer, for dry runs of a recipe."""
+
+    kind: Literal["scripted"]
+    right: float = Field(1.0, ge=0, le=1)
+    """The share of attempts that are answered rightly."""
+
+
+Teacher = Annotated[EndpointTeacher | LocalTeacher | ReplayTeacher | ScriptedTeacher, Field(discriminator="kind")]
+
+
+class Decontaminate(Section):
+    """How traces are held against the gate's own prompts."""
+
+    ngram: int = Field(13, ge=4)
+    """Words in a row that may not be shared with a prompt of the gate; shorter prompts are compared whole."""
+    common_in: int = Field(10, ge=2)
+    """Words in a row shared by so many prompts of a task are its template (bound of arXiv 2005.14165, appendix C)."""
+
+
+class Curate(Section):
+    """Which traces reach the student."""
+
+    verify: bool = True
+    """Drop traces whose answer is wrong or cannot be verified."""
+    max_tokens: int | None = Field(None, gt=0)
+    """Drop completions longer than this, by the teacher's own count or an estimate of 4 characters a token."""
+    verify_timeout_s: float = Field(5, gt=0)
+    """For one answer; then its worker is killed and the answer counts as unverifiable."""
+    decontaminate: Decontaminate = Decontaminate()
+    """Always on: what is tested on is never trained on."""
+
+
+class Lora(Section):
+    """The adapter (Hu et al., 2021, arXiv 2106.09685), on every linear layer."""
+
+    rank: int = Field(64, gt=0)
+    """Its width."""
+    alpha: int | None = Field(None, gt=0)
+    """Its scale's numerator; the rank times two when left out."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """On the adapter's input."""
+
+
+class Sft(Section):
+    """Supervised fine-tuning on the kept traces."""
+
+    kind: Literal["sft"] = "sft"
+    epochs: float = Field(3, gt=0)
+    """DeepSeek trained its students for two to three (arXiv 2501.12948v2, appendix B.4.3)."""
+
+
+class Student(Section):
+    """What is trained, and how."""
+
+    base: str
+    """A model folder, a Hub id, or `bundled:base`."""
+    revision: str | None = None
+    """The Hub model's commit or tag."""
+    objective: Sft = Sft()
+    """What is minimized."""
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    """How the frozen base under an adapter is kept (QLoRA, arXiv 2305.14314)."""
+    lora: Lora | None = None
+    """Train an adapter; without it all weights are trained."""
+    learning_rate: float | None = Field(None, gt=0)
+    """The first one. Left out: DeepSeek's by student size for full training, ten times that for an adapter."""
+    batch_tokens: int = Field(32768, gt=0)
+    """Tokens per optimizer step, as near as whole traces allow."""
+    max_tokens: int = Field(32768, gt=0)
+    """Longer traces are left out, whole, and counted; none is ever cut."""
+    warmup: float = Field(0.03, ge=0, lt=1)
+    """The share of the steps in which the learning rate rises; then it falls by a cosine to a tenth."""
+    max_steps: int | None = Field(None, gt=0)
+    """Stop after so many optimizer steps."""
+    save_every_steps: int = Field(100, gt=0)
+    """Checkpoints to resume from; the last two are kept."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    optimizer: Literal["adamw_torch_fused", "adamw_torch", "adamw_bnb_8bit", "paged_adamw_8bit"] = "adamw_torch_fused"
+    """AdamW in full, or bitsandbytes' in 8 bits."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """In which the weights are held and the matrices multiplied."""
+    seed: int = Field(0, ge=0)
+    """For the order of the traces and the adapter's first weights."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Only for models whose code you have read."""
+
+    @model_validator(mode="after")
+    def _quantized_needs_lora(self) -> Self:
+        if self.quantization != "none" and self.lora is None:
+            raise ValueError(
+                f"quantization: {self.quantization} needs an adapter, since a quantized base cannot be trained; "
+                "add `lora: {rank: 64}` or write quantization: none"
+            )
+        return self
+
+
+class GateTask(Section):
+    """One task of the gate and what it must show."""
+
+    task: str
+    """distill_gsm8k, distill_math500, distill_bbh_logic, distill_knights_knaves, or distill_rg_<family>."""
+    min: float | None = Field(None, ge=0, le=1)
+    """The floor for avg@k."""
+    max_drop: float | None = Field(None, ge=0, le=1)
+    """By how much the student may fall behind the base, paired by problem."""
+    repeats: int = Field(4, gt=0)
+    """k: samples per problem."""
+    path: str | None = None
+    """A local file or folder instead of the task's Hub data set."""
+    limit: int | None = Field(None, gt=0)
+    """Only the first so many problems: a smoke run, which never passes."""
+    size: int = Field(500, gt=0)
+    """How many problems of a procedural task."""
+    seed: int = Field(900_000_000, ge=0)
+    """The first row's seed of a procedural task; keep it far from the training problems'."""
+    config: dict[str, Any] = {}
+    """A procedural family's own settings."""
+
+    @field_validator("task")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in TASK_DOMAINS and value.removeprefix(RG_PREFIX) == value:
+            raise ValueError(
+                f"task {value!r} is not known; write one of {', '.join(TASK_DOMAINS)} or {RG_PREFIX}<family>"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.min is None and self.max_drop is None:
+            raise ValueError(f"{self.task} asks for nothing; write min: 0.7, or max_drop: 0.01, or both")
+        return self
+
+    @property
+    def domain(self) -> Domain:
+        """math, logic or other."""
+        return domain_of(self.task)
+
+
+class Gate(Section):
+    """What a student must show before it may be released."""
+
+    tasks: tuple[GateTask, ...] = Field(min_length=1)
+    """At least one of mathematics and one of logic."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """One-sided, for every check."""
+    max_unfinished: float = Field(0.05, ge=0, le=1)
+    """The share of samples whose thinking may be cut off by the token limit."""
+    baselines: tuple[Literal["base", "teacher"], ...] = ("base",)
+    """Measured beside the student; `base` is what max_drop refers to."""
+    sampling: SamplingSection = SamplingSection()
+    """How answers are drawn."""
+    batch_size: int = Field(64, gt=0)
+    """Samples generated at once."""
+    seed: int = Field(1234, ge=0)
+    """The first repeat's seed."""
+
+    @model_validator(mode="after")
+    def _both_domains(self) -> Self:
+        named = [task.task for task in self.tasks]
+        doubled = sorted({name for name in named if named.count(name) > 1})
+        if doubled:
+            raise ValueError(f"the gate names {', '.join(doubled)} more than once; name each task once")
+        for domain, example in (("math", "distill_gsm8k"), ("logic", "distill_bbh_logic")):
+            if not any(task.domain == domain for task in self.tasks):
+                raise ValueError(
+                    f"the gate has no {domain} task, and every release is gated on mathematics and logic; "
+                    f"add for example `- {{task: {example}, min: 0.5}}`"
+                )
+        if any(task.max_drop is not None for task in self.tasks) and "base" not in self.baselines:
+            raise ValueError("max_drop is measured against the base; write baselines: [base]")
+        return self
+
+
+class ReleaseSection(Section):
+    """What is released, and where to."""
+
+    variants: tuple[Literal["bf16", "nf4"], ...] = Field(("bf16",), min_length=1)
+    """Each is made, and gated, as it ships."""
+    to: Literal["folder"] = "folder"
+    """A folder in the run's own."""

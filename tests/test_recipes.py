@@ -1,0 +1,165 @@
+"""Every shipped recipe parses; every cross-check has a failing twin whose message says what to write."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from distill import plan, recipe, tasknames
+from distill.errors import InputError, RecipeError
+
+GOOD: dict[str, Any] = {
+    "name": "good",
+    "problems": [{"kind": "reasoning_gym", "task": "aiw", "size": 3}],
+    "teacher": {"kind": "scripted"},
+    "student": {"base": "bundled:base", "lora": {"rank": 4}, "quantization": "nf4"},
+    "gate": {"tasks": [{"task": "distill_gsm8k", "min": 0.5}, {"task": "distill_bbh_logic", "min": 0.5}]},
+}
+
+
+def write(folder: Path, data: Any) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(data if isinstance(data, str) else yaml.safe_dump(data), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_every_shipped_recipe_parses(name: str) -> None:
+    assert recipe.load(name).name == name
+
+
+def test_four_recipes_are_shipped() -> None:
+    assert {"quickstart", "r1-gsm8k-replay", "r1-qwen2.5-1.5b"} <= set(recipe.shipped())
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    data = copy.deepcopy(GOOD)
+    at: Any = data
+    *steps, last = path.split(".")
+    for step in steps:
+        at = at[int(step)] if isinstance(at, list) else at.setdefault(step, {})
+    if value is None:
+        del at[last]
+    else:
+        at[last] = value
+    return data
+
+
+MATH_ONLY = [{"task": "distill_gsm8k", "min": 0.5}]
+LOGIC_ONLY = [{"task": "distill_bbh_logic", "min": 0.5}]
+REPLAY = {"kind": "replay", "path": "x.json", "columns": {"text": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("studnet", {}, "studnet: there is no such key"),
+        ("student.lerning_rate", 1, "student.lerning_rate: there is no such key"),
+        ("teacher.kind", "oracle", "oracle"),
+        ("student.lora", None, "add `lora: {rank: 64}`"),
+        ("gate.tasks", MATH_ONLY, "the gate has no logic task"),
+        ("gate.tasks", LOGIC_ONLY, "the gate has no math task"),
+        ("gate.tasks", MATH_ONLY * 2 + LOGIC_ONLY, "more than once"),
+        ("gate.tasks", [*MATH_ONLY, {"task": "distill_bbh_logic"}], "asks for nothing"),
+        ("gate.tasks", [*MATH_ONLY, {"task": "gsm8k", "min": 0.1}], "task 'gsm8k' is not known"),
+        ("gate.baselines", ["teacher"], "needs a teacher that can be asked"),
+        ("teacher", REPLAY, "take out `problems`"),
+        ("problems", None, "there are no problems"),
+        ("teacher.max_per_problem", 0, "teacher.max_per_problem"),
+        ("teacher.keep_per_problem", 5, "write max_per_problem: 5 or more"),
+        ("teacher", {"kind": "endpoint", "model": "m", "base_url": "localhost:8000"}, "http:// or https://"),
+        ("teacher", {"kind": "endpoint", "model": "m", "base_url": "http://x", "api_key_env": "sk-1"}, "NAME"),
+        ("teacher", REPLAY | {"columns": {"prompt": "p"}}, "write either `text`"),
+        ("problems", [{"kind": "dataset", "path": "x.json", "answer_kind": "rule"}], "write math, choice or text"),
+        ("name", "../up", "name"),
+        ("release", {"to": "hub"}, "release.to"),
+        ("student.objective", {"kind": "kd"}, "student.objective.kind"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_write(tmp_path: Path, path: str, value: Any, says: str) -> None:
+    recipe.load(write(tmp_path, GOOD))
+    with pytest.raises(RecipeError) as caught:
+        recipe.load(write(tmp_path, changed(path, value)))
+    assert says in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_replay_without_answers_cannot_verify(tmp_path: Path) -> None:
+    data = changed("problems", None) | {"teacher": REPLAY | {"columns": {"text": "t", "answer": None}}}
+    with pytest.raises(RecipeError, match="verify: false"):
+        recipe.load(write(tmp_path, data))
+    recipe.load(write(tmp_path, data | {"curate": {"verify": False}}))
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", "just text", ""])
+def test_what_is_no_recipe_says_so(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecipeError):
+        recipe.load(write(tmp_path, text))
+
+
+def test_an_unknown_name_lists_the_shipped_ones() -> None:
+    with pytest.raises(RecipeError, match="quickstart"):
+        recipe.load("quickstrat")
+
+
+def test_set_reaches_into_sections_and_lists(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    loaded = recipe.load(path, ("student.seed=0", "gate.tasks.1.limit=7", "curate.decontaminate.ngram=8"))
+    assert (loaded.student.seed, loaded.gate.tasks[1].limit, loaded.curate.decontaminate.ngram) == (0, 7, 8)
+    for bad in ("student.seed", "gate.tasks.9.limit=1", "name.x=1", "=1"):
+        with pytest.raises(RecipeError):
+            recipe.load(path, (bad,))
+
+
+def test_the_domains_of_procedural_tasks_are_the_librarys_own() -> None:
+    from reasoning_gym.factory import DATASETS
+
+    kinds = {name: entry[0].__module__.split(".")[1] for name, entry in DATASETS.items()}
+    assert {name for name, kind in kinds.items() if kind == "logic"} == set(tasknames.RG_LOGIC)
+    mathematics = {name for name, kind in kinds.items() if kind in ("arithmetic", "algebra", "geometry")}
+    assert mathematics == set(tasknames.RG_MATH)
+
+
+def prints(tmp_path: Path, **changes: Any) -> dict[str, str]:
+    data = copy.deepcopy(GOOD)
+    for path, value in changes.items():
+        data = changed_in(data, path.replace("__", "."), value)
+    return plan.fingerprints(recipe.load(write(tmp_path, data)))
+
+
+def changed_in(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    at: Any = data
+    *steps, last = path.split(".")
+    for step in steps:
+        at = at[int(step)] if step.isdigit() else at.setdefault(step, {})
+    at[int(last) if last.isdigit() else last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "first"),
+    [
+        ("problems__0__size", 4, "problems"),
+        ("teacher__right", 0.5, "sample"),
+        ("curate__verify", False, "curate"),
+        ("gate__tasks__0", {"task": "distill_math500", "min": 0.5}, "curate"),
+        ("student__seed", 1, "train"),
+        ("gate__tasks__0__min", 0.6, "gate"),
+        ("gate__confidence", 0.9, "gate"),
+    ],
+)
+def test_a_change_reruns_its_stage_and_what_follows(tmp_path: Path, path: str, value: Any, first: str) -> None:
+    before, after = prints(tmp_path), prints(tmp_path, **{path: value})
+    stages = list(before)
+    assert [stage for stage in stages if before[stage] != after[stage]] == stages[stages.index(first) :]
+
+
+def test_what_is_missing_stops_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = {"kind": "endpoint", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key_env": "NO_SUCH_KEY"}
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    with pytest.raises(InputError, match="NO_SUCH_KEY is not set"):
+        plan.check(recipe.load(write(tmp_path, changed("teacher", endpoint))), ["sample"])
+    with pytest.raises(InputError, match=r"student.base: there is no model folder ./nowhere"):
+        plan.check(recipe.load(write(tmp_path, changed("student.base", "./nowhere"))), ["train"])
