@@ -1,0 +1,42 @@
+"""Prompts in, completions out: takes a teacher's section of the recipe, gives the engine that it asks for.
+
+Every engine is a `records.Engine`. Each is imported only when it is asked for: an endpoint never loads torch.
+"""
+
+import os
+
+from distill.errors import InputError
+from distill.records import Engine
+from distill.sections import EndpointTeacher, LocalTeacher
+
+
+def connect(section: EndpointTeacher | LocalTeacher) -> Engine:
+    """The engine of a section; raises InputError for a key that is not in the environment or a model that is none."""
+    match section:
+        case EndpointTeacher():
+            from distill.engines.endpoint import EndpointEngine
+
+            return EndpointEngine(section, _key(section.api_key_env))
+        case LocalTeacher():
+            from distill.engines.local import load
+
+            return load(
+                section.model,
+                revision=section.revision,
+                quantization=section.quantization,
+                batch_size=section.batch_size,
+                trust_remote_code=section.trust_remote_code,
+            )
+
+
+def _key(variable: str | None) -> str | None:
+    """The key that an environment variable holds; None where no variable is named."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise InputError(
+            f"teacher.api_key_env names {variable}, which is not set; write `export {variable}=…`, "
+            "or take api_key_env out for a server without keys"
+        )
+    return key
