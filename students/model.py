@@ -1,0 +1,128 @@
+"""The student's base: takes the recipe's section, gives its tokenizer and the model as it is to be trained."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill.errors import InputError
+from distill.quantization import settings
+from distill.recipe import model_path, names_no_model
+from distill.sections import Student
+
+_UNLIKE = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
+"""Settings of models that change the logits after the head, with the values at which they do nothing."""
+
+
+def device() -> str:
+    """Where this process trains: its own GPU, or the CPU."""
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The recipe's dtype as torch's."""
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def located(base: str) -> str:
+    """The base's folder or Hub id; raises InputError where it names a folder that is not there."""
+    path = model_path(base)
+    if names_no_model(base):
+        raise InputError(f"student.base: {base!r}: there is no model folder {path}; write a model folder or a Hub id")
+    return path
+
+
+def load_tokenizer(section: Student) -> Any:
+    """The base's tokenizer; raises InputError where it has no chat template, no EOS, or cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    path = located(section.base)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **_source(section.revision, section.trust_remote_code))
+    except (OSError, ValueError) as error:
+        raise _unloadable(section.base, error) from error
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"student.base: the tokenizer of {section.base} has no chat template; "
+            "put a chat_template.jinja into the model's folder, or write a base that has one"
+        )
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"student.base: the tokenizer of {section.base} has no end-of-sequence token; "
+            'write "eos_token" into its tokenizer_config.json'
+        )
+    return tokenizer
+
+
+def load_model(section: Student, tokenizer: Any) -> Any:
+    """The model ready to train: all weights, or a LoRA adapter in float32 on every linear layer but the head.
+
+    Full weights are held in the recipe's dtype. A quantized base (nf4 with double quantization: Dettmers et al., 2023,
+    arXiv 2305.14314, section 3; int8: arXiv 2208.07339) is frozen, and its other weights keep the recipe's dtype.
+    Raises InputError for a base that cannot be loaded, that the tokenizer outgrows, or whose logits are rescaled.
+    """
+    model = load_base(section.base, section.revision, section.quantization, section.dtype, section.trust_remote_code)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < len(tokenizer):
+        raise InputError(
+            f"student.base: {section.base} embeds {rows} tokens and its tokenizer has {len(tokenizer)}; "
+            "write a base whose tokenizer belongs to it"
+        )
+    for name, neutral in _UNLIKE.items():
+        if getattr(model.config, name, None) not in (None, neutral):
+            raise InputError(f"student.base: {section.base} rescales its logits ({name}), which cannot be trained here")
+    model.config.use_cache = False
+    return model if section.lora is None else _adapted(model, section)
+
+
+def load_base(base: str, revision: str | None, quantization: str, dtype: str, trust_remote_code: bool) -> Any:
+    """A causal LM as stored, or quantized ("nf4", "int8"); raises InputError where it cannot be loaded."""
+    from transformers import AutoModelForCausalLM
+
+    options = _source(revision, trust_remote_code)
+    if quantization != "none":
+        options |= {"quantization_config": settings(quantization, dtype_of(dtype)), "device_map": {"": device()}}
+    try:
+        return AutoModelForCausalLM.from_pretrained(located(base), dtype=dtype_of(dtype), **options)
+    except (OSError, ValueError) as error:
+        raise _unloadable(base, error) from error
+
+
+def _adapted(model: Any, section: Student) -> Any:
+    """A fresh adapter on a frozen base, with first weights that follow from the seed."""
+    from peft import LoraConfig, get_peft_model
+
+    assert section.lora is not None
+    if section.gradient_checkpointing:
+        model.enable_input_require_grads()
+    rank = section.lora.rank
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=section.lora.alpha or 2 * rank,
+        lora_dropout=section.lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(section.seed)
+    return get_peft_model(model, config)
+
+
+def _source(revision: str | None, trust_remote_code: bool) -> dict[str, Any]:
+    """How every part of a base is loaded."""
+    return {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+
+
+def _unloadable(base: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    return InputError(f"student.base: {base} cannot be loaded as a model folder or a Hub id: {reason}")
+
+
+def save(model: Any, tokenizer: Any, target: Path) -> None:
+    """Writes the model (or its adapter) and its tokenizer under a temporary name, then renames the folder."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)

@@ -1,0 +1,64 @@
+"""A tiny tokenizer, tiny Qwen2 models and traces for the tests of students."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from distill.records import Completion, Problem, Sampling, Trace
+
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tokenizer(think_is_control: bool = False) -> Any:
+    """Byte-level, 256 bytes and a few merges' worth of nothing, with control tokens and think tags."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    raw.add_special_tokens([AddedToken(text, special=True) for text in ("<|end|>", "<|im_start|>", "<|im_end|>")])
+    raw.add_tokens([AddedToken(text, special=think_is_control, normalized=False) for text in ("<think>", "</think>")])
+    made = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>", pad_token="<|end|>")
+    made.chat_template = TEMPLATE
+    return made
+
+
+def model(tied: bool = True, layers: int = 2) -> Any:
+    """64 wide, so that 4-bit blocks fit."""
+    torch.manual_seed(0)
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=272,
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            tie_word_embeddings=tied,
+            max_position_embeddings=2048,
+        )
+    )
+
+
+def base(folder: Path, tied: bool = True) -> str:
+    """A model folder; returns its path."""
+    model(tied).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def trace(prompt: str = "What is 1+1?", reasoning: str = "One and one.", answer: str = "\\boxed{2}") -> Trace:
+    problem = Problem.of(prompt, "2", "math", "test")
+    completion = Completion(reasoning, answer, "stop", None, None, "t")
+    return Trace(f"{problem.id}#0", problem, completion, "t", 0, Sampling(), None, "2026-01-01", 1.0)
+
+
+def traces(count: int) -> list[Trace]:
+    return [
+        trace(f"What is {i}+1?", f"{i} and one" + " more" * (i % 5) + ".", f"\\boxed{{{i + 1}}}") for i in range(count)
+    ]
