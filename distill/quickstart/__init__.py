@@ -1,0 +1,1 @@
+"""The bundled nano models of `distill run quickstart`, and how they were made (`build`, `corpus`)."""
