@@ -1,0 +1,240 @@
+"""The command `distill`: arguments in, the pipeline's work and an exit code out.
+
+Exit codes: 0 done and passed, 1 the gate closed, 2 the recipe or its input is wrong, 3 a stage failed,
+130 interrupted (the same command goes on). Heavy modules are imported where they are used, so that `distill --help`
+answers at once.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer._click.exceptions import ClickException
+
+from distill import __version__
+from distill.errors import DistillError, GateClosed, InputError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From a reasoning teacher's traces to a small student that may be released.",
+)
+
+RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as student.seed=1.")
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output, all else on standard error.")
+]
+RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in ./runs.")]
+
+
+def main() -> None:
+    """Runs the command and ends the process with its exit code."""
+    try:
+        code = app(standalone_mode=False)  # typer turns Ctrl-C into a code that it returns
+        if code == 130:
+            raise KeyboardInterrupt
+        sys.exit(code or 0)
+    except DistillError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or 'on the disk'}; what is sealed is kept", 3)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; the same command goes on from here", 130)
+    except Exception as error:
+        if isinstance(error, ClickException):
+            _fail(error.format_message(), 2)
+        if "No space left on device" in str(error):  # safetensors and arrow tell it in errors of their own
+            _fail("No space left on device; what is sealed is kept, and the same command goes on", 3)
+        traceback.print_exc()
+        _fail("this should not have happened; the lines above say where it did", 3)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    print(f"distill: {message}", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _travel(recipe: str, until: str | None, overrides: list[str] | None, runs: Path, as_json: bool) -> None:
+    from distill import pipeline
+    from distill.recipe import load
+    from distill.run import STAGES, Run
+    from distill.views import summary
+
+    _quiet()
+    loaded = load(recipe, tuple(overrides or ()))
+    run = Run(runs / loaded.name)
+    stream = sys.stderr if as_json else sys.stdout
+    failed: DistillError | None = None
+    try:
+        with contextlib.redirect_stdout(stream):
+            pipeline.travel(loaded, run, until, lambda line: print(line, flush=True))
+    except DistillError as error:
+        failed = error
+    if isinstance(failed, GateClosed) or (failed is None and until in (None, "gate", "release")):
+        summary(run, stream)
+    if as_json:
+        stages = {stage: run.manifest(stage) for stage in STAGES}
+        said = {"run": str(run.root), "error": str(failed) if failed else None, "stages": stages}
+        print(json.dumps(said, ensure_ascii=False))
+    if failed is not None:
+        raise failed
+
+
+def _quiet() -> None:
+    """The libraries' bars and hints off; ours say what there is to say."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    overrides: SetOption = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Runs a recipe: every stage that is not done yet."""
+    _travel(recipe, until, overrides, runs, as_json)
+
+
+def _stage(name: str, text: str) -> None:
+    def command(
+        recipe: RecipeArg, overrides: SetOption = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False
+    ) -> None:
+        _travel(recipe, name, overrides, runs, as_json)
+
+    app.command(name, help=text)(command)
+
+
+_stage("problems", "Runs a recipe up to its problems.")
+_stage("sample", "Runs a recipe up to its traces.")
+_stage("curate", "Runs a recipe up to the kept traces.")
+_stage("train", "Runs a recipe up to the trained student.")
+_stage("gate", "Runs a recipe up to the gate.")
+_stage("release", "Runs a recipe up to the release.")
+
+
+@app.command()
+def show(
+    recipe: RecipeArg,
+    overrides: SetOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what each key means.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Shows the resolved recipe, and where each value came from."""
+    from distill.recipe import load, read
+    from distill.views import explained
+
+    loaded = load(recipe, tuple(overrides or ()))
+    if as_json:
+        print(json.dumps(loaded.model_dump(mode="json"), ensure_ascii=False))
+        return
+    sources = (read(recipe), [override.partition("=")[0] for override in overrides or ()])
+    print("\n".join(explained(loaded, *sources, texts=explain)))
+
+
+@app.command()
+def peek(
+    run: RunArg,
+    stage: Annotated[str, typer.Argument(help="problems, traces, failed, kept or dropped.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many records.")] = 3,
+    reason: Annotated[str | None, typer.Option(help="Only those dropped for this reason.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Looks at the records of a stage."""
+    from distill.views import records_of
+
+    for record, text in records_of(_run(run), stage, limit, reason):
+        print(json.dumps(record, ensure_ascii=False) if as_json else text)
+
+
+@app.command()
+def status(run: RunArg, as_json: JsonOption = False) -> None:
+    """Says which stages of a run are done."""
+    from distill.run import STAGES
+    from distill.views import summary
+
+    found = _run(run)
+    manifests = {stage: found.manifest(stage) for stage in STAGES}
+    if as_json:
+        print(json.dumps({"run": str(found.root), "stages": manifests}, ensure_ascii=False))
+        return
+    for stage, manifest in manifests.items():
+        state = f"done {manifest['sealed']}, {manifest['seconds']} s" if manifest else "not done"
+        print(f"{STAGES[stage]:11} {state}")
+    if manifests["gate"]:
+        summary(found, sys.stdout)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The new recipe's name; NAME.yaml is written here.")],
+    like: Annotated[str, typer.Option("--from", help="The shipped recipe to start from.")] = "quickstart",
+) -> None:
+    """Writes a recipe of your own from a shipped one."""
+    from distill.recipe import HERE, shipped
+
+    target = Path(f"{name}.yaml")
+    if like not in shipped():
+        raise InputError(f"--from {like!r} is no shipped recipe; write one of {', '.join(shipped())}")
+    if target.exists():
+        raise InputError(f"{target} is there already; choose another name")
+    lines = (HERE / "recipes" / f"{like}.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    target.write_text(
+        "".join(f"name: {name}\n" if line.startswith("name:") else line for line in lines), encoding="utf-8"
+    )
+    print(f"wrote {target}; look at it with `distill show {target} --explain`, run it with `distill run {target}`")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Says what this machine can do."""
+    from distill.views import machine
+
+    facts: dict[str, Any] = machine()
+    print(json.dumps(facts) if as_json else "\n".join(f"{name:18} {value}" for name, value in facts.items()))
+
+
+@app.command()
+def chat(run: RunArg) -> None:
+    """Talks to a run's student; an empty line ends it."""
+    from distill.chat import talk
+
+    _quiet()
+    talk(_run(run))
+
+
+@app.command()
+def version() -> None:
+    """Says which distill this is."""
+    print(__version__)
+
+
+def _run(name: str) -> Any:
+    from distill.run import Run
+
+    for root in (Path(name), Path("runs") / name):
+        if (root / "recipe.json").exists():
+            return Run(root)
+    raise InputError(f"there is no run {name!r}: neither {name}/recipe.json nor runs/{name}/recipe.json is there")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,395 @@
+"""The journey: problems → sample → curate → train → gate → release. The only module that knows every package.
+
+Takes a recipe and a run folder; gives sealed stage folders. Each stage reads what the one before it sealed from disk,
+so that going on after a kill is the same path as going on after success.
+"""
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill import plan, shards
+from distill.errors import DistillError, GateClosed
+from distill.recipe import Recipe, model_path
+from distill.records import (
+    REASONS,
+    Checkpoint,
+    Completion,
+    Dropped,
+    Engine,
+    Failure,
+    GateReport,
+    Problem,
+    Request,
+    Score,
+    Trace,
+)
+from distill.run import STAGES, Run, hash_path, write_json
+
+Say = Callable[[str], None]
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Road:
+    """What every stage is given."""
+
+    recipe: Recipe
+    run: Run
+    say: Say
+
+
+def travel(recipe: Recipe, run: Run, until: str | None, say: Say) -> dict[str, Facts]:
+    """Runs what is not done yet, up to and with the stage `until`; returns the manifests.
+
+    Raises InputError before any work, DistillError when a stage failed, and GateClosed, after sealing the gate, when
+    it did not pass.
+    """
+    stages = plan.stages_until(until)
+    prints = plan.fingerprints(recipe)
+    todo = [stage for stage in stages if not run.done(stage, prints[stage])]
+    plan.check(recipe, stages[stages.index(todo[0]) :] if todo else [])
+    run.root.mkdir(parents=True, exist_ok=True)
+    write_json(run.root / "recipe.json", recipe.model_dump(mode="json"))
+    road, manifests, again = Road(recipe, run, say), {}, False
+    for stage in stages:
+        manifest = run.manifest(stage)
+        if again or manifest is None or manifest["fingerprint"] != prints[stage]:
+            manifest, again = _do(stage, road, prints[stage]), True
+        else:
+            say(f"{STAGES[stage]}: already done, nothing to do")
+        manifests[stage] = manifest
+        if stage == "gate" and not manifest["passed"]:
+            raise GateClosed(f"the gate is closed: {manifest['closed_because']}; nothing is released")
+    return manifests
+
+
+def _do(stage: str, road: Road, print_: str) -> Facts:
+    road.say(f"{STAGES[stage]}: begins")
+    began = time.monotonic()
+    keep = plan.teacher_print(road.recipe) if stage == "sample" else ""
+    road.run.begin(stage, print_, keep)
+    facts = _STAGES[stage](road)
+    facts["seconds"] = round(time.monotonic() - began, 1)
+    manifest = road.run.seal(stage, print_, facts)
+    road.say(f"{STAGES[stage]}: done in {facts['seconds']} s")
+    return manifest
+
+
+def _problems(road: Road) -> Facts:
+    folder, recipe = road.run.folder("problems"), road.recipe
+    if recipe.teacher.kind == "replay":
+        from teachers.replay import Replay
+
+        replay = Replay(recipe.teacher)
+        seen = {trace.problem.id: trace.problem for trace in replay.traces()}
+        shards.write_parts(folder, seen.values(), Problem)
+        counts = {"rows": replay.rows, "problems": len(seen), **replay.skipped}
+    else:
+        from distill.problems import load
+
+        loaded = load(recipe.problems)
+        shards.write_parts(folder, loaded.problems, Problem)
+        counts = loaded.counts
+    road.say("  " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    return {"problems": counts["problems"], "counts": counts}
+
+
+def _sample(road: Road) -> Facts:
+    import teachers
+
+    folder, section = road.run.folder("sample"), road.recipe.teacher
+    problems = list(shards.read_parts(road.run.folder("problems"), Problem))
+    (folder / "failed").mkdir(exist_ok=True)
+    with (
+        closing(shards.Journal(folder / "journal.jsonl", Trace)) as journal,
+        closing(shards.Journal(folder / "failed" / "journal.jsonl", Failure)) as failures,
+    ):
+        if journal.torn:
+            road.say(f"  the last line of {journal.path} was torn; {journal.torn} bytes were cut off")
+        done: dict[str, Trace] = {trace.id: trace for trace in journal.read()}
+        # Parts are about to be written anew, so what they hold must outlive a kill in the middle of that.
+        _receive(shards.read_parts(folder, Trace), done, journal, failures)
+        if done:
+            road.say(f"  {len(done):,} traces are there already")
+        stopped = ""
+        if section.kind == "replay":
+            from teachers.replay import Replay
+
+            _receive(Replay(section).traces(), done, journal, failures)
+        else:
+            if section.kind == "local":
+                _no_bars()
+            with _verifier(road) as verifier:
+                teacher = teachers.connect(section, verifier)
+                _receive(_progress(teacher.solve(problems, done), road.say), done, journal, failures)
+                stopped = teacher.stopped
+        failed = {failure.id: failure for failure in failures.read() if failure.id not in done}
+    if stopped:
+        raise DistillError(f"{stopped}; {len(done):,} traces are kept, and the same command goes on from there")
+    wanted = {problem.id for problem in problems}
+    traces = sorted((trace for trace in done.values() if trace.problem.id in wanted), key=lambda trace: trace.id)
+    if not traces:
+        raise DistillError(f"the teacher gave no trace at all; {_first(failed)}")
+    return _seal_traces(road, folder, traces, failed)
+
+
+def _seal_traces(road: Road, folder: Path, traces: list[Trace], failed: dict[str, Failure]) -> Facts:
+    shards.write_parts(folder, traces, Trace)
+    shards.write_parts(folder / "failed", failed.values(), Failure)
+    (folder / "journal.jsonl").unlink()
+    (folder / "failed" / "journal.jsonl").unlink()
+    created = sorted(trace.created for trace in traces if trace.created)
+    costs = [trace.cost_usd for trace in traces]
+    tokens = [trace.completion.completion_tokens for trace in traces]
+    road.say(f"  {len(traces):,} traces, {len(failed):,} failed")
+    return {
+        "traces": len(traces),
+        "failed": len(failed),
+        "teacher": traces[0].teacher,
+        "served_models": sorted({trace.completion.model for trace in traces}),
+        "completion_tokens": None if None in tokens else sum(count or 0 for count in tokens),
+        "cost_usd": None if None in costs else sum(cost or 0 for cost in costs),
+        "first_created": created[0] if created else "",
+        "last_created": created[-1] if created else "",
+    }
+
+
+def _receive(
+    items: Iterable[Trace | Failure], done: dict[str, Trace], journal: shards.Journal, failures: shards.Journal
+) -> None:
+    """An answer is on disk before it counts."""
+    for item in items:
+        if isinstance(item, Failure):
+            failures.append(item)
+        elif item.id not in done:
+            journal.append(item)
+            done[item.id] = item
+
+
+def _curate(road: Road) -> Facts:
+    import evals
+    from distill.curate import Index, curate
+
+    folder, section = road.run.folder("curate"), road.recipe.curate
+    questions = evals.questions(road.recipe.gate.tasks)
+    index = Index(questions, section.decontaminate.ngram, section.decontaminate.common_in)
+    kept = shards.PartWriter(folder, Trace)
+    dropped = shards.PartWriter(folder / "dropped", Dropped)
+    reasons: Counter[str] = Counter()
+    with _verifier(road) as verifier:
+        traces = shards.read_parts(road.run.folder("sample"), Trace)
+        for trace, verdict in _progress(curate(traces, section, verifier, index), road.say):
+            if verdict.keep:
+                kept.add(trace)
+            else:
+                dropped.add(Dropped(trace, verdict.reason, verdict.detail))
+                reasons[verdict.reason] += 1
+    kept.close()
+    dropped.close()
+    counted = {reason: reasons[reason] for reason in REASONS if reasons[reason]}
+    road.say(f"  read {kept.count + dropped.count:,}, kept {kept.count:,}")
+    for reason, count in counted.items():
+        road.say(f"  dropped {count:,}: {reason}")
+    return {
+        "read": kept.count + dropped.count,
+        "kept": kept.count,
+        "dropped": counted,
+        "decontaminated_against": sorted(questions),
+    }
+
+
+def _train(road: Road) -> Facts:
+    import students
+
+    _no_bars()
+    traces = list(shards.read_parts(road.run.folder("curate"), Trace))
+    if not traces:
+        manifest = road.run.manifest("curate") or {}
+        why = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
+        raise DistillError(
+            f"there is nothing to train on: of {manifest['read']} traces none was kept ({why}); "
+            f"`distill peek {road.run.root} dropped` shows them"
+        )
+    folder = road.run.folder("train")
+    checkpoint = students.train(road.recipe.student, traces, folder, _now_and_then(road.say))
+    facts: Facts = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    facts |= shards.to_row(checkpoint)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    road.say(
+        f"  {facts['traces']:,} traces, {facts['steps']} steps, {facts['tokens']:,} tokens, "
+        f"{facts['tokens_per_s']:,.0f} tokens/s, peak memory {facts['peak_memory_gib']:.2f} GiB"
+    )
+    facts["path"] = str(Path(checkpoint.path).relative_to(road.run.root))
+    return facts
+
+
+def _gate(road: Road) -> Facts:
+    import evals
+    from distill.release.variants import build
+    from students.merge import merge
+
+    _no_bars()
+    folder, recipe = road.run.folder("gate"), road.recipe
+    checkpoint = _checkpoint(road)
+    merged = folder / "merged"
+    if not merged.exists():
+        merge(checkpoint, recipe.student.trust_remote_code, merged)
+    variants = {name: build(merged, name, folder / "variants" / name) for name in recipe.release.variants}
+    baselines: dict[str, list[Score]] = {}
+    for baseline in recipe.gate.baselines:
+        baselines[baseline] = _measure(road, baseline, *_baseline(road, baseline))
+    reports: list[GateReport] = []
+    for name, path in variants.items():
+        scores = _measure(road, name, str(path), lambda path=path: _local(road, str(path)))  # type: ignore[misc]
+        trained = str(Path(checkpoint.path).relative_to(road.run.root))  # a release names no path of this machine
+        reports.append(evals.judge(recipe.gate, trained, name, scores, baselines))
+    write_json(folder / "reports.json", [shards.to_row(report) for report in reports])
+    bad = [f"{report.variant}: {check.why}" for report in reports for check in report.checks if check.outcome != "pass"]
+    if any(report.smoke for report in reports):
+        bad.insert(0, "a smoke run (a task has a limit) can never release")
+    return {
+        "passed": all(report.passed for report in reports),
+        "smoke": any(report.smoke for report in reports),
+        "closed_because": "; ".join(bad) or "no variant passed",
+        "confidence": recipe.gate.confidence,
+        "variants": {report.variant: report.passed for report in reports},
+    }
+
+
+def _measure(road: Road, name: str, key: str, load: Callable[[], Engine]) -> list[Score]:
+    """Scores of one model; the model is only loaded where a task is not measured yet."""
+    import evals
+
+    road.say(f"  measuring {name}")
+    content, folder = hash_path(key) or key, road.run.folder("gate") / "scores" / name
+    with _verifier(road) as verifier:
+        scores = evals.evaluate(_Lazy(load), f"{name}-{content}", road.recipe.gate, verifier, folder)
+    for score in scores:
+        road.say(f"    {score.task}: {score.value:.3f} ± {score.stderr:.3f}, unfinished {score.unfinished:.3f}")
+    return scores
+
+
+class _Lazy:
+    """An engine that is loaded when it is first asked: a task that is measured already loads no model."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        self._load = load
+        self._engine: Engine | None = None
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+        """As the engine itself."""
+        if self._engine is None:
+            self._engine = self._load()
+        yield from self._engine.complete(requests)
+
+
+def _baseline(road: Road, name: str) -> tuple[str, Callable[[], Engine]]:
+    """What a baseline is known by, and how it is loaded."""
+    student, teacher = road.recipe.student, road.recipe.teacher
+    if name == "base":
+        return model_path(student.base), lambda: _local(road, student.base)
+
+    def connect() -> Engine:
+        from distill import engines
+
+        if teacher.kind not in ("local", "endpoint"):
+            raise DistillError(f"a {teacher.kind} teacher cannot be measured")
+        return engines.connect(teacher)
+
+    return model_path(teacher.model) if teacher.kind == "local" else plan.teacher_print(road.recipe), connect
+
+
+def _local(road: Road, path: str) -> Engine:
+    from distill.engines.local import load
+
+    student = road.recipe.student
+    return load(
+        path,
+        revision=student.revision if path == student.base else None,
+        quantization="none",
+        batch_size=road.recipe.gate.batch_size,
+        trust_remote_code=student.trust_remote_code,
+    )
+
+
+def _checkpoint(road: Road) -> Checkpoint:
+    manifest = road.run.manifest("train") or {}
+    stored: Checkpoint = shards.from_row(Checkpoint, manifest | {"path": str(road.run.root / manifest["path"])})
+    return stored
+
+
+def _release(road: Road) -> Facts:
+    from distill.release import publish
+
+    folder, run = road.run.folder("release"), road.run
+    gate = run.folder("gate")
+    reports = [shards.from_row(GateReport, row) for row in json.loads((gate / "reports.json").read_text())]
+    manifests = {stage: run.manifest(stage) or {} for stage in STAGES if stage != "release"}
+    lineage = [run.folder(stage) / "manifest.json" for stage in manifests]
+    lineage += [run.root / "recipe.json", gate / "reports.json", run.folder("train") / "metrics.jsonl"]
+    lineage += sorted(run.folder("problems").glob("part-*.parquet")) + sorted(
+        run.folder("curate").glob("part-*.parquet")
+    )
+    variants: dict[str, Path] = {name: gate / "variants" / name for name in road.recipe.release.variants}
+    release = publish(road.recipe.name, variants, reports, manifests, lineage, folder / road.recipe.name)
+    road.say(f"  released to {release.path}: {', '.join(release.variants)}, {len(release.files)} files")
+    return {"path": str(Path(release.path).relative_to(run.root)), "files": release.files}
+
+
+def _verifier(road: Road) -> Any:
+    from distill.curate.verify import VerifierPool
+
+    return VerifierPool(timeout_s=road.recipe.curate.verify_timeout_s)
+
+
+def _first(failed: dict[str, Failure]) -> str:
+    failure = next(iter(failed.values()), None)
+    return f"the first failure: {failure.error}: {failure.message}" if failure else "there was nothing to ask"
+
+
+def _now_and_then(say: Say, every_s: float = 5.0) -> Say:
+    """Passes on every line but those of steps, of which one in so many seconds is enough."""
+    told = [0.0]
+
+    def report(line: str) -> None:
+        if line.startswith("step "):
+            if time.monotonic() - told[0] < every_s:
+                return
+            told[0] = time.monotonic()
+        say(f"  {line}")
+
+    return report
+
+
+def _no_bars() -> None:
+    """transformers' own progress bars off: what there is to say is said line by line."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _progress(items: Iterator[Any], say: Say, every_s: float = 10.0) -> Iterator[Any]:
+    """Passes items on and says now and then how many there were."""
+    last = time.monotonic()
+    for count, item in enumerate(items, 1):
+        if time.monotonic() - last > every_s:
+            say(f"  {count:,} so far")
+            last = time.monotonic()
+        yield item
+
+
+_STAGES: dict[str, Callable[[Road], Facts]] = {
+    "problems": _problems,
+    "sample": _sample,
+    "curate": _curate,
+    "train": _train,
+    "gate": _gate,
+    "release": _release,
+}

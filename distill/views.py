@@ -1,0 +1,136 @@
+"""What the command prints: runs, records and recipes in, lines for people out."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TextIO
+
+from pydantic import BaseModel
+
+from distill import shards
+from distill.errors import InputError
+from distill.records import Dropped, Failure, GateReport, Problem, Score, Trace
+from distill.run import STAGES, Run
+
+_PLACES: dict[str, tuple[str, str, type[Any]]] = {
+    "problems": ("problems", "", Problem),
+    "traces": ("sample", "", Trace),
+    "failed": ("sample", "failed", Failure),
+    "kept": ("curate", "", Trace),
+    "dropped": ("curate", "dropped", Dropped),
+}
+
+
+def summary(run: Run, stream: TextIO) -> None:
+    """A table of the gate: every model on every task, and every check."""
+    from rich.console import Console
+    from rich.table import Table
+
+    path = run.folder("gate") / "reports.json"
+    if not path.exists():
+        return
+    reports = [shards.from_row(GateReport, row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    console = Console(file=stream, width=None if stream.isatty() else 110)
+    rows: dict[str, tuple[Score, ...]] = dict(reports[0].baselines)
+    rows |= {f"student, {report.variant}": report.scores for report in reports}
+    scores = Table("model", *(score.task for score in reports[0].scores), title="avg@k ± clustered standard error")
+    for name, values in rows.items():
+        scores.add_row(name, *(f"{score.value:.1%} ± {score.stderr:.1%}" for score in values))
+    console.print(scores)
+    checks = Table("variant", "task", "check", "measured", "needed", "outcome", title="the gate")
+    for report in reports:
+        for check in report.checks:
+            checks.add_row(
+                report.variant, check.task, check.term, f"{check.measured:.3f}", f"{check.needed:.3f}", check.outcome
+            )
+    console.print(checks)
+    passed = all(report.passed for report in reports)
+    smoke = " (a smoke run: a task has a limit)" if any(report.smoke for report in reports) else ""
+    console.print(f"gate {'passed' if passed else 'closed'}{smoke}")
+    release = run.manifest("release")
+    if release is not None and passed:
+        console.print(f"release: {run.root / release['path']}", soft_wrap=True)
+
+
+def records_of(run: Run, stage: str, limit: int, reason: str | None) -> Iterator[tuple[dict[str, Any], str]]:
+    """The first records of a stage as data and as text; raises InputError for a stage that has none."""
+    if stage not in _PLACES:
+        raise InputError(f"{stage!r} cannot be looked at; write one of {', '.join(_PLACES)}")
+    name, inner, kind = _PLACES[stage]
+    folder = run.root / STAGES[name] / inner
+    if run.manifest(name) is None:
+        raise InputError(f"{run.root} has no {stage} yet; `distill {name} RECIPE` makes them")
+    shown = 0
+    for record in shards.read_parts(folder, kind):
+        if reason is not None and not (isinstance(record, Dropped) and record.reason == reason):
+            continue
+        if shown == limit:
+            return
+        shown += 1
+        yield shards.to_row(record), _text(record)
+
+
+def _text(record: Any) -> str:
+    if isinstance(record, Dropped):
+        return f"── dropped: {record.reason} ({record.detail})\n{_text(record.trace)}"
+    if isinstance(record, Trace):
+        said = record.completion
+        return (
+            f"── {record.id}, {record.teacher}, {said.finish}\n{_shown(record.problem.prompt)}\n"
+            f"[right answer: {_shown(record.problem.answer)}]\n<think>\n{_shown(said.reasoning)}\n</think>\n"
+            f"{_shown(said.answer)}\n"
+        )
+    if isinstance(record, Problem):
+        return f"── {record.id}, {record.source}\n{_shown(record.prompt)}\n[right answer: {_shown(record.answer)}]\n"
+    return f"── {record.id}: {record.error} after {record.attempts} attempts: {_shown(record.message)}\n"
+
+
+def _shown(text: str) -> str:
+    """Text from a model without the control characters that could steer a terminal."""
+    return "".join(char for char in text if char.isprintable() or char in "\n\t")
+
+
+def explained(recipe: BaseModel, written: Any, overridden: list[str], *, texts: bool) -> list[str]:
+    """The recipe line by line as `key: value`, with where the value came from and, if asked, what the key means."""
+    return list(_explain(recipe, written, overridden, "", texts))
+
+
+def _explain(section: BaseModel, written: Any, overridden: list[str], prefix: str, texts: bool) -> Iterator[str]:
+    for name, field in type(section).model_fields.items():
+        value, key = getattr(section, name), f"{prefix}{name}"
+        inner = written.get(name) if isinstance(written, dict) else None
+        if isinstance(value, BaseModel):
+            yield from _explain(value, inner, overridden, f"{key}.", texts)
+            continue
+        if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for at, item in enumerate(value):
+                part = inner[at] if isinstance(inner, list) and at < len(inner) else None
+                yield from _explain(item, part, overridden, f"{key}.{at}.", texts)
+            continue
+        here = isinstance(written, dict) and name in written
+        source = "--set" if key in overridden else "recipe" if here else "default"
+        yield f"{key}: {json.dumps(_json(value), ensure_ascii=False)}  [{source}]"
+        if texts and field.description:
+            yield f"    {' '.join(field.description.split())}"
+
+
+def _json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def machine() -> dict[str, Any]:
+    """What there is: cores, memory, GPUs, and the libraries that count."""
+    import torch
+
+    facts: dict[str, Any] = {"python": platform.python_version(), "cores": os.cpu_count()}
+    facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    for name in ("torch", "transformers", "peft", "bitsandbytes", "lm_eval", "datasets", "huggingface_hub"):
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "missing"
+    facts["gpus"] = [torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())] or "none"
+    facts["bf16"] = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else "slow on this CPU, but works"
+    return facts
