@@ -1,9 +1,10 @@
 """`distill chat`: a run's student in a terminal, the thinking dimmed."""
 
+import itertools
 import json
 
 from distill.errors import InputError
-from distill.records import DIRECTIVE, Failure, Request, Sampling
+from distill.records import Failure, Request, Sampling, asked
 from distill.run import Run
 
 
@@ -20,11 +21,11 @@ def talk(run: Run) -> None:
     recipe = json.loads((run.root / "recipe.json").read_text(encoding="utf-8"))
     engine = load(str(folder), revision=None, quantization="none", batch_size=1, trust_remote_code=False)
     console, sampling = Console(), Sampling(**recipe["gate"]["sampling"])
-    for turn in range(1_000_000):
+    for turn in itertools.count():
         question = console.input("[bold]> [/bold]").strip()
         if not question:
             return
-        for _, came in engine.complete([Request(f"chat#{turn}", f"{question}\n{DIRECTIVE}", turn, sampling)]):
+        for _, came in engine.complete([Request(f"chat#{turn}", asked(question), turn, sampling)]):
             if isinstance(came, Failure):
                 console.print(Text(came.message, style="red"))
                 continue

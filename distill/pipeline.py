@@ -4,6 +4,7 @@ Takes a recipe and a run folder; gives sealed stage folders. Each stage reads wh
 so that going on after a kill is the same path as going on after success.
 """
 
+import itertools
 import json
 import shutil
 import time
@@ -53,17 +54,18 @@ def travel(recipe: Recipe, run: Run, until: str | None, say: Say) -> dict[str, F
     """
     stages = plan.stages_until(until)
     prints = plan.fingerprints(recipe)
-    todo = [stage for stage in stages if not run.done(stage, prints[stage])]
-    plan.check(recipe, stages[stages.index(todo[0]) :] if todo else [])
+    done = list(itertools.takewhile(lambda stage: run.done(stage, prints[stage]), stages))
+    plan.check(recipe, stages[len(done) :])
     run.root.mkdir(parents=True, exist_ok=True)
     write_json(run.root / "recipe.json", recipe.model_dump(mode="json"))
-    road, manifests, again = Road(recipe, run, say), {}, False
+    road = Road(recipe, run, say)
+    manifests: dict[str, Facts] = {}
     for stage in stages:
-        manifest = run.manifest(stage)
-        if again or manifest is None or manifest["fingerprint"] != prints[stage]:
-            manifest, again = _do(stage, road, prints[stage]), True
-        else:
+        if stage in done:
             say(f"{STAGES[stage]}: already done, nothing to do")
+            manifest = run.manifest(stage) or {}
+        else:
+            manifest = _do(stage, road, prints[stage])
         manifests[stage] = manifest
         if stage == "gate" and not manifest["passed"]:
             raise GateClosed(f"the gate is closed: {manifest['closed_because']}; nothing is released")
@@ -124,8 +126,6 @@ def _sample(road: Road) -> Facts:
 
             _receive(Replay(section).traces(), done, journal, failures)
         else:
-            if section.kind == "local":
-                _no_bars()
             with _verifier(road) as verifier:
                 teacher = teachers.connect(section, verifier)
                 _receive(_progress(teacher.solve(problems, done), road.say), done, journal, failures)
@@ -208,7 +208,6 @@ def _curate(road: Road) -> Facts:
 def _train(road: Road) -> Facts:
     import students
 
-    _no_bars()
     traces = list(shards.read_parts(road.run.folder("curate"), Trace))
     if not traces:
         manifest = road.run.manifest("curate") or {}
@@ -235,7 +234,6 @@ def _gate(road: Road) -> Facts:
     from distill.release.variants import build
     from students.merge import merge
 
-    _no_bars()
     folder, recipe = road.run.folder("gate"), road.recipe
     checkpoint = _checkpoint(road)
     merged = folder / "merged"
@@ -330,7 +328,7 @@ def _release(road: Road) -> Facts:
 
     folder, run = road.run.folder("release"), road.run
     gate = run.folder("gate")
-    reports = [shards.from_row(GateReport, row) for row in json.loads((gate / "reports.json").read_text())]
+    reports = shards.read_list(gate / "reports.json", GateReport)
     manifests = {stage: run.manifest(stage) or {} for stage in STAGES if stage != "release"}
     lineage = [run.folder(stage) / "manifest.json" for stage in manifests]
     lineage += [run.root / "recipe.json", gate / "reports.json", run.folder("train") / "metrics.jsonl"]
@@ -366,13 +364,6 @@ def _now_and_then(say: Say, every_s: float = 5.0) -> Say:
         say(f"  {line}")
 
     return report
-
-
-def _no_bars() -> None:
-    """transformers' own progress bars off: what there is to say is said line by line."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
 
 
 def _progress(items: Iterator[Any], say: Say, every_s: float = 10.0) -> Iterator[Any]:

@@ -4,14 +4,13 @@ Takes a recipe; gives fingerprints (each of its own section, its upstream's, and
 raises InputError for a missing key variable, model folder or file.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from distill.errors import InputError
-from distill.recipe import Recipe, model_path, names_no_model
+from distill.recipe import Recipe, api_key, located, model_path
 from distill.run import STAGES, fingerprint, hash_path
 from distill.sections import GateTask
 from distill.tasknames import RG_PREFIX
@@ -48,26 +47,16 @@ def teacher_print(recipe: Recipe) -> str:
 def check(recipe: Recipe, stages: list[str]) -> None:
     """Raises InputError for what would stop one of these stages, before any work."""
     teacher = recipe.teacher
-    if (
-        "sample" in stages
-        and teacher.kind == "endpoint"
-        and teacher.api_key_env
-        and teacher.api_key_env not in os.environ
-    ):
-        raise InputError(
-            f"teacher.api_key_env: the environment variable {teacher.api_key_env} is not set; "
-            f"write `export {teacher.api_key_env}=…`, or take the key out for a server without one"
-        )
-    if "sample" in stages and teacher.kind == "local":
-        _model_is_there("teacher.model", teacher.model)
+    if "sample" in stages or ("gate" in stages and "teacher" in recipe.gate.baselines):
+        if teacher.kind == "endpoint":
+            api_key(teacher.api_key_env)
+        elif teacher.kind == "local":
+            located("teacher.model", teacher.model)
     if "train" in stages or "gate" in stages:
-        _model_is_there("student.base", recipe.student.base)
+        located("student.base", recipe.student.base)
     for task in recipe.gate.tasks:
-        if (
-            task.path is not None
-            and ("curate" in stages or "gate" in stages)
-            and not Path(task.path).expanduser().exists()
-        ):
+        needed = task.path is not None and ("curate" in stages or "gate" in stages)
+        if needed and not Path(str(task.path)).expanduser().exists():
             raise InputError(f"gate.tasks, {task.task}: there is no file or folder {task.path}")
 
 
@@ -79,12 +68,6 @@ def stages_until(until: str | None) -> list[str]:
     if until not in names:
         raise InputError(f"--until {until!r} is no stage; write one of {', '.join(names)}")
     return names[: names.index(until) + 1]
-
-
-def _model_is_there(key: str, name: str) -> None:
-    if names_no_model(name):
-        path = model_path(name)
-        raise InputError(f"{key}: there is no model folder {path} (one with a config.json); write a folder or a Hub id")
 
 
 def _attempts(recipe: Recipe) -> list[int | None]:

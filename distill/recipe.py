@@ -4,13 +4,14 @@ Unknown keys are errors, impossible combinations fail here, before any work, and
 setting. `distill show --explain` prints every field with its text.
 """
 
+import os
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from distill.errors import RecipeError
+from distill.errors import InputError, RecipeError
 from distill.sections import Curate, Gate, Problems, ReleaseSection, Section, Student, Teacher
 
 BUNDLED = "bundled:"
@@ -63,6 +64,27 @@ def names_no_model(name: str) -> bool:
     path = Path(model_path(name))
     says_a_folder = name.startswith((BUNDLED, ".", "/", "~")) or name.count("/") > 1 or path.is_dir()
     return says_a_folder and not (path / "config.json").is_file()
+
+
+def located(key: str, name: str) -> str:
+    """A model's folder or Hub id; raises InputError, naming the recipe's key, for a folder that holds no model."""
+    path = model_path(name)
+    if names_no_model(name):
+        raise InputError(f"{key}: there is no model folder {path} (one with a config.json); write a folder or a Hub id")
+    return path
+
+
+def api_key(variable: str | None) -> str | None:
+    """The key that an environment variable holds, None where none is named; raises InputError where it holds none."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise InputError(
+            f"teacher.api_key_env: the environment variable {variable} is not set; "
+            f"write `export {variable}=…`, or take the key out for a server without one"
+        )
+    return key
 
 
 def shipped() -> list[str]:

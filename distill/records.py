@@ -18,6 +18,12 @@ Domain = Literal["math", "logic", "other"]
 DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
 """What R1's makers recommend to add to a problem (DeepSeek-R1 README, usage recommendations)."""
 
+
+def asked(prompt: str) -> str:
+    """A question as every model is sent it: followed by the directive."""
+    return f"{prompt}\n{DIRECTIVE}"
+
+
 REASONS = (
     "unfinished",
     "no_answer",
@@ -52,12 +58,13 @@ class Problem:
     @property
     def ask(self) -> str:
         """What the model is sent, in sampling, in training and in the gate alike."""
-        return f"{self.prompt}\n{DIRECTIVE}"
+        return asked(self.prompt)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is drawn. `max_tokens` counts reasoning and answer together."""
+    """How an answer is drawn: R1's own way by default (arXiv 2501.12948, section 3). `max_tokens` counts reasoning and
+    answer together."""
 
     temperature: float = 0.6
     top_p: float = 0.95

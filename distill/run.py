@@ -109,17 +109,26 @@ def hash_path(path: str | None) -> str | None:
         return None
     if local.is_file():
         return hash_file(local)
-    files = sorted(item for item in local.rglob("*") if item.is_file())
-    return fingerprint([[str(item.relative_to(local)), hash_file(item)] for item in files])
+    return fingerprint(list(hash_files(local).items()))
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """The sha256 of every file under a folder, by its path there, in order."""
+    files = sorted(item for item in folder.rglob("*") if item.is_file())
+    return {str(item.relative_to(folder)): hash_file(item) for item in files}
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes JSON under a temporary name, flushes it to the disk, and renames it."""
+    """Writes JSON as `write_text` does."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text under a temporary name, flushes it to the disk, and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

@@ -72,11 +72,11 @@ Problems = Annotated[DatasetProblems | ReasoningGymProblems, Field(discriminator
 class SamplingSection(Section):
     """How answers are drawn; the defaults are R1's published ones (arXiv 2501.12948, section 3)."""
 
-    temperature: float = Field(0.6, ge=0)
+    temperature: float = Field(records.Sampling.temperature, ge=0)
     """0 is greedy, which R1's makers advise against: it repeats more."""
-    top_p: float = Field(0.95, gt=0, le=1)
+    top_p: float = Field(records.Sampling.top_p, gt=0, le=1)
     """Nucleus sampling."""
-    max_tokens: int = Field(32768, gt=0)
+    max_tokens: int = Field(records.Sampling.max_tokens, gt=0)
     """Reasoning and answer together, in tokens."""
 
     def record(self) -> records.Sampling:

@@ -31,7 +31,7 @@ def summary(run: Run, stream: TextIO) -> None:
     path = run.folder("gate") / "reports.json"
     if not path.exists():
         return
-    reports = [shards.from_row(GateReport, row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    reports = shards.read_list(path, GateReport)
     console = Console(file=stream, width=None if stream.isatty() else 110)
     rows: dict[str, tuple[Score, ...]] = dict(reports[0].baselines)
     rows |= {f"student, {report.variant}": report.scores for report in reports}
@@ -132,5 +132,7 @@ def machine() -> dict[str, Any]:
         except PackageNotFoundError:
             facts[name] = "missing"
     facts["gpus"] = [torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())] or "none"
-    facts["bf16"] = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else "slow on this CPU, but works"
+    facts["cpu"] = torch.backends.cpu.get_cpu_capability()
+    if torch.cuda.is_available():
+        facts["bf16"] = torch.cuda.is_bf16_supported()
     return facts

@@ -10,7 +10,6 @@ import importlib.resources
 import io
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ from lm_eval.tasks import TaskManager
 from distill import shards
 from distill.errors import DistillError, EngineError
 from distill.records import Engine, Failure, Problem, Request, Sampling, Score, Verifier
-from distill.run import fingerprint, hash_path, write_json
+from distill.run import fingerprint, hash_path, write_json, write_text
 from distill.sections import Gate, GateTask
 from distill.tasknames import RG_PREFIX
 from evals import benchmarks, scoring
@@ -202,13 +201,8 @@ def _tasks_folder() -> str:
 
 def _save(folder: Path, results: Mapping[str, Any], samples: list[dict[str, Any]]) -> None:
     write_json(folder / "results.json", json.loads(json.dumps(results, default=str)))
-    partial = folder / "samples.jsonl.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        for sample in samples:
-            file.write(json.dumps(sample, ensure_ascii=False, default=str) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / "samples.jsonl")
+    lines = (json.dumps(sample, ensure_ascii=False, default=str) + "\n" for sample in samples)
+    write_text(folder / "samples.jsonl", "".join(lines))
 
 
 def _score(task: GateTask, samples: list[dict[str, Any]], *, smoke: bool) -> Score:

@@ -86,7 +86,7 @@ def _trainer(
         model=model,
         args=arguments,
         train_dataset=batches,
-        data_collator=_collate,
+        data_collator=collate,
         processing_class=tokenizer,
         callbacks=[Log(meter, report)],
         meter=meter,
@@ -122,10 +122,6 @@ def _arguments(section: Student, batches: MicroBatches, folder: Path, rate: floa
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are torchrun's; nn.DataParallel would split micro-batches
     return arguments
-
-
-def _collate(items: list[Any]) -> dict[str, torch.Tensor]:
-    return collate(items)
 
 
 def _last_checkpoint(folder: Path) -> str | None:

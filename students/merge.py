@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from distill.errors import InputError
-from distill.records import Checkpoint
+from distill.records import Checkpoint, Sampling
 from students.model import load_base, save
 
 
@@ -47,5 +47,5 @@ def _set_generation(model: Any, tokenizer: Any) -> None:
     known = settings.eos_token_id
     ends = [known] if isinstance(known, int) else list(known or [])
     settings.eos_token_id = list(dict.fromkeys([tokenizer.eos_token_id, *ends]))
-    settings.do_sample, settings.temperature, settings.top_p = True, 0.6, 0.95
+    settings.do_sample, settings.temperature, settings.top_p = True, Sampling.temperature, Sampling.top_p
     model.config.use_cache = True

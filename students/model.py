@@ -8,7 +8,7 @@ import torch
 
 from distill.errors import InputError
 from distill.quantization import settings
-from distill.recipe import model_path, names_no_model
+from distill.recipe import located
 from distill.sections import Student
 
 _UNLIKE = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
@@ -25,19 +25,11 @@ def dtype_of(name: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def located(base: str) -> str:
-    """The base's folder or Hub id; raises InputError where it names a folder that is not there."""
-    path = model_path(base)
-    if names_no_model(base):
-        raise InputError(f"student.base: {base!r}: there is no model folder {path}; write a model folder or a Hub id")
-    return path
-
-
 def load_tokenizer(section: Student) -> Any:
     """The base's tokenizer; raises InputError where it has no chat template, no EOS, or cannot be loaded."""
     from transformers import AutoTokenizer
 
-    path = located(section.base)
+    path = located("student.base", section.base)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **_source(section.revision, section.trust_remote_code))
     except (OSError, ValueError) as error:
@@ -84,7 +76,7 @@ def load_base(base: str, revision: str | None, quantization: str, dtype: str, tr
     if quantization != "none":
         options |= {"quantization_config": settings(quantization, dtype_of(dtype)), "device_map": {"": device()}}
     try:
-        return AutoModelForCausalLM.from_pretrained(located(base), dtype=dtype_of(dtype), **options)
+        return AutoModelForCausalLM.from_pretrained(located("student.base", base), dtype=dtype_of(dtype), **options)
     except (OSError, ValueError) as error:
         raise _unloadable(base, error) from error
 

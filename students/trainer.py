@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
 from distill.errors import DistillError
+from distill.run import write_text
 from students.batches import IGNORED
 from students.losses import chunked_cross_entropy
 
@@ -36,7 +37,7 @@ class Meter:
     def begin(self, step: int) -> None:
         """Goes on after this step: takes its totals over and removes the lines of later steps."""
         lines = [line for line in _lines(self.file) if line["step"] <= step]
-        self.file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_text(self.file, "".join(json.dumps(line) + "\n" for line in lines))
         last: dict[str, Any] = lines[-1] if lines else {"tokens": 0, "loss_tokens": 0, "seconds": 0.0, "loss": math.nan}
         self.tokens, self.loss_tokens, self.seconds = last["tokens"], last["loss_tokens"], last["seconds"]
         self.loss = last["loss"]

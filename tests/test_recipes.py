@@ -31,10 +31,11 @@ def test_every_shipped_recipe_parses(name: str) -> None:
 
 
 def test_four_recipes_are_shipped() -> None:
-    assert {"quickstart", "r1-gsm8k-replay", "r1-qwen2.5-1.5b"} <= set(recipe.shipped())
+    assert recipe.shipped() == ["hub-traces-qwen2.5-7b", "quickstart", "r1-gsm8k-replay", "r1-qwen2.5-1.5b"]
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
+    """GOOD with one value put in, or taken out for None."""
     data = copy.deepcopy(GOOD)
     at: Any = data
     *steps, last = path.split(".")
@@ -43,7 +44,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     if value is None:
         del at[last]
     else:
-        at[last] = value
+        at[int(last) if isinstance(at, list) else last] = value
     return data
 
 
@@ -122,36 +123,24 @@ def test_the_domains_of_procedural_tasks_are_the_librarys_own() -> None:
     assert mathematics == set(tasknames.RG_MATH)
 
 
-def prints(tmp_path: Path, **changes: Any) -> dict[str, str]:
-    data = copy.deepcopy(GOOD)
-    for path, value in changes.items():
-        data = changed_in(data, path.replace("__", "."), value)
+def prints(tmp_path: Path, data: dict[str, Any]) -> dict[str, str]:
     return plan.fingerprints(recipe.load(write(tmp_path, data)))
-
-
-def changed_in(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    at: Any = data
-    *steps, last = path.split(".")
-    for step in steps:
-        at = at[int(step)] if step.isdigit() else at.setdefault(step, {})
-    at[int(last) if last.isdigit() else last] = value
-    return data
 
 
 @pytest.mark.parametrize(
     ("path", "value", "first"),
     [
-        ("problems__0__size", 4, "problems"),
-        ("teacher__right", 0.5, "sample"),
-        ("curate__verify", False, "curate"),
-        ("gate__tasks__0", {"task": "distill_math500", "min": 0.5}, "curate"),
-        ("student__seed", 1, "train"),
-        ("gate__tasks__0__min", 0.6, "gate"),
-        ("gate__confidence", 0.9, "gate"),
+        ("problems.0.size", 4, "problems"),
+        ("teacher.right", 0.5, "sample"),
+        ("curate.verify", False, "curate"),
+        ("gate.tasks.0", {"task": "distill_math500", "min": 0.5}, "curate"),
+        ("student.seed", 1, "train"),
+        ("gate.tasks.0.min", 0.6, "gate"),
+        ("gate.confidence", 0.9, "gate"),
     ],
 )
 def test_a_change_reruns_its_stage_and_what_follows(tmp_path: Path, path: str, value: Any, first: str) -> None:
-    before, after = prints(tmp_path), prints(tmp_path, **{path: value})
+    before, after = prints(tmp_path, GOOD), prints(tmp_path, changed(path, value))
     stages = list(before)
     assert [stage for stage in stages if before[stage] != after[stage]] == stages[stages.index(first) :]
 
@@ -163,3 +152,14 @@ def test_what_is_missing_stops_before_any_work(tmp_path: Path, monkeypatch: pyte
         plan.check(recipe.load(write(tmp_path, changed("teacher", endpoint))), ["sample"])
     with pytest.raises(InputError, match=r"student.base: there is no model folder ./nowhere"):
         plan.check(recipe.load(write(tmp_path, changed("student.base", "./nowhere"))), ["train"])
+    monkeypatch.setenv("NO_SUCH_KEY", " ")
+    measured = changed("teacher", endpoint)
+    measured["gate"] |= {"baselines": ["base", "teacher"]}
+    for stage in ("sample", "gate"):
+        with pytest.raises(InputError, match="NO_SUCH_KEY is not set"):
+            plan.check(recipe.load(write(tmp_path, measured)), [stage])
+    monkeypatch.setenv("NO_SUCH_KEY", "key")
+    plan.check(recipe.load(write(tmp_path, measured)), ["sample", "gate"])
+    measured["teacher"] = {"kind": "local", "model": "./nowhere"}
+    with pytest.raises(InputError, match=r"teacher.model: there is no model folder ./nowhere"):
+        plan.check(recipe.load(write(tmp_path, measured)), ["gate"])

@@ -3,9 +3,7 @@
 Every engine is a `records.Engine`. Each is imported only when it is asked for: an endpoint never loads torch.
 """
 
-import os
-
-from distill.errors import InputError
+from distill.recipe import api_key
 from distill.records import Engine
 from distill.sections import EndpointTeacher, LocalTeacher
 
@@ -16,7 +14,7 @@ def connect(section: EndpointTeacher | LocalTeacher) -> Engine:
         case EndpointTeacher():
             from distill.engines.endpoint import EndpointEngine
 
-            return EndpointEngine(section, _key(section.api_key_env))
+            return EndpointEngine(section, api_key(section.api_key_env))
         case LocalTeacher():
             from distill.engines.local import load
 
@@ -27,16 +25,3 @@ def connect(section: EndpointTeacher | LocalTeacher) -> Engine:
                 batch_size=section.batch_size,
                 trust_remote_code=section.trust_remote_code,
             )
-
-
-def _key(variable: str | None) -> str | None:
-    """The key that an environment variable holds; None where no variable is named."""
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise InputError(
-            f"teacher.api_key_env names {variable}, which is not set; write `export {variable}=…`, "
-            "or take api_key_env out for a server without keys"
-        )
-    return key

@@ -18,6 +18,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from distill import prompts
 from distill.quickstart import corpus
 from distill.quickstart.corpus import Text
 
@@ -74,9 +75,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: Text, *, prompts_count: boo
     if not text.prompt:
         ids = [tokenizer.bos_token_id, *ends]
         return ids, list(ids)
-    chat = [{"role": "user", "content": text.prompt}]
-    rendered = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    starts = tokenizer.encode(rendered, add_special_tokens=False)
+    starts = prompts.prompt_ids(tokenizer, text.prompt)
     return starts + ends, (starts if prompts_count else [IGNORED] * len(starts)) + ends
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import reasoning_gym
 
-from distill.records import DIRECTIVE
+from distill.records import asked
 
 ARITHMETIC: dict[str, Any] = {
     "min_terms": 3,
@@ -39,11 +39,6 @@ class Text:
 
     prompt: str
     completion: str
-
-
-def ask(question: str) -> str:
-    """The question with the directive, as the sampler and the gate put it."""
-    return f"{question}\n{DIRECTIVE}"
 
 
 def _step(left: int, operator: str, right: int) -> tuple[str, int]:
@@ -112,7 +107,7 @@ def _mixture(seed: int, *, to_the_end: bool, plain_share: float) -> Iterator[Tex
             continue
         family = rng.choice(list(FAMILIES))
         row = next(rows[family])
-        yield Text(ask(row["question"]), solve(family, row, to_the_end=to_the_end))
+        yield Text(asked(row["question"]), solve(family, row, to_the_end=to_the_end))
 
 
 def _plain_step(rng: random.Random) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from distill.errors import DistillError, GateClosed
 from distill.records import GateReport, Release
 from distill.release.card import card
-from distill.run import hash_file, hash_path, write_json
+from distill.run import hash_files, write_json
 
 
 def publish(
@@ -37,14 +37,15 @@ def publish(
     partial.mkdir(parents=True)
     for variant, folder in variants.items():
         shutil.copytree(folder, partial / variant)
-        if hash_path(str(folder)) != hash_path(str(partial / variant)):
-            raise DistillError(f"the copy of {folder} differs from what was gated; is the disk failing?")
     for path in lineage:
         target = partial / "lineage" / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
     (partial / "README.md").write_text(card(name, reports, manifests), encoding="utf-8")
-    files = {str(path.relative_to(partial)): hash_file(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+    files = hash_files(partial)
+    for variant, folder in variants.items():
+        if any(files.get(f"{variant}/{name}") != digest for name, digest in hash_files(folder).items()):
+            raise DistillError(f"the copy of {folder} differs from what was gated; is the disk failing?")
     write_json(partial / "hashes.json", files)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)

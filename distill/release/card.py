@@ -5,7 +5,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from distill.records import GateReport, Score
+from distill.records import GateReport, Sampling, Score
 
 TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -39,6 +39,8 @@ def card(name: str, reports: Sequence[GateReport], manifests: Mapping[str, Mappi
         confidence=f"{gate['confidence']:.0%}",
         scores=_scores(reports),
         checks=_checks(reports),
+        temperature=Sampling.temperature,
+        top_p=Sampling.top_p,
     )
 
 
