@@ -124,11 +124,40 @@ def _stage(name: str, text: str) -> None:
 
 
 _stage("problems", "Runs a recipe up to its problems.")
-_stage("sample", "Runs a recipe up to its traces.")
 _stage("curate", "Runs a recipe up to the kept traces.")
 _stage("train", "Runs a recipe up to the trained student.")
 _stage("gate", "Runs a recipe up to the gate.")
 _stage("release", "Runs a recipe up to the release.")
+
+
+@app.command()
+def sample(
+    recipe: RecipeArg,
+    overrides: SetOption = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+    estimate: Annotated[
+        int | None, typer.Option(metavar="N", help="Ask for N problems only, and say what all of them will cost.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Sample part I of N, beside other processes on the same run.")
+    ] = None,
+) -> None:
+    """Runs a recipe up to its traces."""
+    if estimate is None and shard is None:
+        _travel(recipe, "sample", overrides, runs, as_json)
+        return
+    from distill import pipeline
+    from distill.recipe import load
+    from distill.run import Run
+
+    _quiet()
+    loaded = load(recipe, tuple(overrides or ()))
+    run = Run(runs / loaded.name)
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+        facts = pipeline.sample_some(loaded, run, lambda line: print(line, flush=True), shard=shard, pilot=estimate)
+    if as_json:
+        print(json.dumps({"run": str(run.root), **facts}, ensure_ascii=False))
 
 
 @app.command()

@@ -6,6 +6,7 @@ DistillError                 3  a stage failed
 ├── EngineError              3  an engine cannot go on (bad key, unknown model, no server)
 │   └── MissingReasoning     3  a reasoning teacher sent no reasoning
 ├── ShardError               3  a shard or manifest on disk cannot be read
+├── Interrupted            130  Ctrl-C, after what was in flight has come in
 └── GateClosed               1  the gate did not pass, so nothing was released
 """
 
@@ -42,3 +43,9 @@ class GateClosed(DistillError):
     """At least one check did not pass."""
 
     exit_code = 1
+
+
+class Interrupted(DistillError):
+    """Stopped by the user; the message says how to go on."""
+
+    exit_code = 130

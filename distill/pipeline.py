@@ -10,13 +10,12 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distill import plan, shards
-from distill.errors import DistillError, GateClosed
+from distill.errors import DistillError, GateClosed, InputError
 from distill.recipe import Recipe, model_path
 from distill.records import (
     REASONS,
@@ -54,22 +53,63 @@ def travel(recipe: Recipe, run: Run, until: str | None, say: Say) -> dict[str, F
     """
     stages = plan.stages_until(until)
     prints = plan.fingerprints(recipe)
-    done = list(itertools.takewhile(lambda stage: run.done(stage, prints[stage]), stages))
-    plan.check(recipe, stages[len(done) :])
-    run.root.mkdir(parents=True, exist_ok=True)
-    write_json(run.root / "recipe.json", recipe.model_dump(mode="json"))
-    road = Road(recipe, run, say)
+    plan.check(recipe, stages[len(_done(run, stages, prints)) :])
+    with run.lock():
+        return _stages(Road(recipe, run, say), stages, prints)
+
+
+def _done(run: Run, stages: list[str], prints: dict[str, str]) -> list[str]:
+    return list(itertools.takewhile(lambda stage: run.done(stage, prints[stage]), stages))
+
+
+def _stages(road: Road, stages: list[str], prints: dict[str, str]) -> dict[str, Facts]:
+    done = _done(road.run, stages, prints)
+    _write_recipe(road)
     manifests: dict[str, Facts] = {}
     for stage in stages:
         if stage in done:
-            say(f"{STAGES[stage]}: already done, nothing to do")
-            manifest = run.manifest(stage) or {}
+            road.say(f"{STAGES[stage]}: already done, nothing to do")
+            manifest = road.run.manifest(stage) or {}
         else:
             manifest = _do(stage, road, prints[stage])
         manifests[stage] = manifest
         if stage == "gate" and not manifest["passed"]:
             raise GateClosed(f"the gate is closed: {manifest['closed_because']}; nothing is released")
     return manifests
+
+
+def sample_some(recipe: Recipe, run: Run, say: Say, *, shard: str | None, pilot: int | None) -> Facts:
+    """Samples a shard (`3/8`) of the problems, or a pilot of so many; neither seals the stage. Returns the facts.
+
+    Several processes may sample shards of one run at once. Raises InputError where this cannot be asked for.
+    """
+    from teachers.stage import Shard, sample_pilot, sample_shard
+
+    if recipe.teacher.kind == "replay":
+        raise InputError("a replay teacher asks nobody: there is nothing to estimate or to split")
+    part = Shard.parse(shard) if shard is not None else None
+    if part is not None and pilot is not None:
+        raise InputError("--estimate asks for a few problems of the whole, --shard for a part: write one of them")
+    if pilot is not None and pilot < 1:
+        raise InputError(f"--estimate {pilot} asks for no problem; write a number such as 50")
+    plan.check(recipe, ["problems", "sample"])
+    prints = plan.fingerprints(recipe)
+    road = Road(recipe, run, say)
+    with run.lock(wait=part is not None), _verifier(road) as verifier:
+        if run.done("sample", prints["sample"]):
+            raise InputError(f"{run.folder('sample')} is done already; there is nothing left to ask for")
+        if not run.done("problems", prints["problems"]):
+            _write_recipe(road)
+            _do("problems", road, prints["problems"])
+        run.begin("sample", prints["sample"], plan.teacher_print(recipe))
+        if pilot is not None:
+            return sample_pilot(_job(road, verifier), pilot)
+    with _verifier(road) as verifier:  # the lock is off: other shards begin beside this one
+        return sample_shard(_job(road, verifier), part or Shard(1, 1))
+
+
+def _write_recipe(road: Road) -> None:
+    write_json(road.run.root / "recipe.json", road.recipe.model_dump(mode="json"))
 
 
 def _do(stage: str, road: Road, print_: str) -> Facts:
@@ -104,73 +144,16 @@ def _problems(road: Road) -> Facts:
 
 
 def _sample(road: Road) -> Facts:
-    import teachers
+    from teachers.stage import sample
 
-    folder, section = road.run.folder("sample"), road.recipe.teacher
-    problems = list(shards.read_parts(road.run.folder("problems"), Problem))
-    (folder / "failed").mkdir(exist_ok=True)
-    with (
-        closing(shards.Journal(folder / "journal.jsonl", Trace)) as journal,
-        closing(shards.Journal(folder / "failed" / "journal.jsonl", Failure)) as failures,
-    ):
-        if journal.torn:
-            road.say(f"  the last line of {journal.path} was torn; {journal.torn} bytes were cut off")
-        done: dict[str, Trace] = {trace.id: trace for trace in journal.read()}
-        # Parts are about to be written anew, so what they hold must outlive a kill in the middle of that.
-        _receive(shards.read_parts(folder, Trace), done, journal, failures)
-        if done:
-            road.say(f"  {len(done):,} traces are there already")
-        stopped = ""
-        if section.kind == "replay":
-            from teachers.replay import Replay
-
-            _receive(Replay(section).traces(), done, journal, failures)
-        else:
-            with _verifier(road) as verifier:
-                teacher = teachers.connect(section, verifier)
-                _receive(_progress(teacher.solve(problems, done), road.say), done, journal, failures)
-                stopped = teacher.stopped
-        failed = {failure.id: failure for failure in failures.read() if failure.id not in done}
-    if stopped:
-        raise DistillError(f"{stopped}; {len(done):,} traces are kept, and the same command goes on from there")
-    wanted = {problem.id for problem in problems}
-    traces = sorted((trace for trace in done.values() if trace.problem.id in wanted), key=lambda trace: trace.id)
-    if not traces:
-        raise DistillError(f"the teacher gave no trace at all; {_first(failed)}")
-    return _seal_traces(road, folder, traces, failed)
+    with _verifier(road) as verifier:
+        return sample(_job(road, verifier))
 
 
-def _seal_traces(road: Road, folder: Path, traces: list[Trace], failed: dict[str, Failure]) -> Facts:
-    shards.write_parts(folder, traces, Trace)
-    shards.write_parts(folder / "failed", failed.values(), Failure)
-    (folder / "journal.jsonl").unlink()
-    (folder / "failed" / "journal.jsonl").unlink()
-    created = sorted(trace.created for trace in traces if trace.created)
-    costs = [trace.cost_usd for trace in traces]
-    tokens = [trace.completion.completion_tokens for trace in traces]
-    road.say(f"  {len(traces):,} traces, {len(failed):,} failed")
-    return {
-        "traces": len(traces),
-        "failed": len(failed),
-        "teacher": traces[0].teacher,
-        "served_models": sorted({trace.completion.model for trace in traces}),
-        "completion_tokens": None if None in tokens else sum(count or 0 for count in tokens),
-        "cost_usd": None if None in costs else sum(cost or 0 for cost in costs),
-        "first_created": created[0] if created else "",
-        "last_created": created[-1] if created else "",
-    }
+def _job(road: Road, verifier: Any) -> Any:
+    from teachers.stage import Job
 
-
-def _receive(
-    items: Iterable[Trace | Failure], done: dict[str, Trace], journal: shards.Journal, failures: shards.Journal
-) -> None:
-    """An answer is on disk before it counts."""
-    for item in items:
-        if isinstance(item, Failure):
-            failures.append(item)
-        elif item.id not in done:
-            journal.append(item)
-            done[item.id] = item
+    return Job(road.recipe.teacher, road.run.folder("problems"), road.run.folder("sample"), verifier, road.say)
 
 
 def _curate(road: Road) -> Facts:
@@ -281,7 +264,7 @@ class _Lazy:
         self._load = load
         self._engine: Engine | None = None
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
         """As the engine itself."""
         if self._engine is None:
             self._engine = self._load()
@@ -345,11 +328,6 @@ def _verifier(road: Road) -> Any:
     from distill.curate.verify import VerifierPool
 
     return VerifierPool(timeout_s=road.recipe.curate.verify_timeout_s)
-
-
-def _first(failed: dict[str, Failure]) -> str:
-    failure = next(iter(failed.values()), None)
-    return f"the first failure: {failure.error}: {failure.message}" if failure else "there was nothing to ask"
 
 
 def _now_and_then(say: Say, every_s: float = 5.0) -> Say:

@@ -16,7 +16,11 @@ from distill.sections import GateTask
 from distill.tasknames import RG_PREFIX
 
 # How a teacher is reached, not what it says: changing these asks nothing again.
-OPERATIONAL = {"base_url", "api_key_env", "concurrency", "timeout_s", "max_retries", "budget", "allow_other_model"}
+OPERATIONAL = {
+    *("base_url", "api_key_env", "stream", "concurrency", "requests_per_minute", "tokens_per_minute"),
+    *("timeout_s", "max_retries", "max_outage_s", "grace_s", "budget", "allow_other_model"),
+}
+ATTEMPTS = ("max_per_problem", "keep_per_problem", "give_up_after")
 
 
 def fingerprints(recipe: Recipe) -> dict[str, str]:
@@ -38,8 +42,7 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
 
 def teacher_print(recipe: Recipe) -> str:
     """What the teacher's answers depend on besides the problems."""
-    teacher = {key: value for key, value in _plain(recipe.teacher).items() if key not in OPERATIONAL}
-    teacher = {key: value for key, value in teacher.items() if key not in ("max_per_problem", "keep_per_problem")}
+    teacher = {key: value for key, value in _plain(recipe.teacher).items() if key not in {*OPERATIONAL, *ATTEMPTS}}
     model = recipe.teacher.model if recipe.teacher.kind == "local" else None
     return fingerprint(teacher, hash_path(model_path(model)) if model else None)
 
@@ -71,8 +74,8 @@ def stages_until(until: str | None) -> list[str]:
 
 
 def _attempts(recipe: Recipe) -> list[int | None]:
-    teacher = recipe.teacher
-    return [] if teacher.kind == "replay" else [teacher.max_per_problem, teacher.keep_per_problem]
+    teacher = _plain(recipe.teacher)
+    return [teacher[key] for key in ATTEMPTS if key in teacher]
 
 
 def _plain(section: BaseModel) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from distill.errors import InputError, RecipeError
-from distill.sections import Curate, Gate, Problems, ReleaseSection, Section, Student, Teacher
+from distill.sections import Curate, Gate, Problems, ReleaseSection, Section, Student
+from distill.teacher_sections import Teacher
 
 BUNDLED = "bundled:"
 HERE = Path(__file__).parent

@@ -4,11 +4,11 @@ Everything here is frozen and knows no file, no model and no recipe. Derived val
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-RECORDS_VERSION = 1
+RECORDS_VERSION = 2
 
 AnswerKind = Literal["math", "choice", "text", "rule"]
 Finish = Literal["stop", "length"]
@@ -22,6 +22,11 @@ DIRECTIVE = "Please reason step by step, and put your final answer within \\boxe
 def asked(prompt: str) -> str:
     """A question as every model is sent it: followed by the directive."""
     return f"{prompt}\n{DIRECTIVE}"
+
+
+def estimated_tokens(text: str) -> int:
+    """A token for every three bytes: more than R1's traces have (3.3 to 4.5 bytes a token), so rather too many."""
+    return -(-len(text.encode("utf-8", "replace")) // 3)
 
 
 REASONS = (
@@ -83,7 +88,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back. Token counts are None where the server did not say. `model` is the served model's own name."""
+    """What came back. Token counts are None where the server did not say, or cannot be right. `model` is the served
+    model's own name, and `provider` says whose machine it ran on, as far as is known."""
 
     reasoning: str
     answer: str
@@ -92,6 +98,14 @@ class Completion:
     completion_tokens: int | None
     model: str
     clean: bool = True
+    provider: str = ""
+
+    @property
+    def probable_tokens(self) -> int:
+        """The stated count of completion tokens, or an estimate from the text: what is not stated is never nothing."""
+        if self.completion_tokens is not None:
+            return self.completion_tokens
+        return estimated_tokens(self.reasoning) + estimated_tokens(self.answer)
 
     @property
     def unfinished(self) -> bool:
@@ -107,6 +121,19 @@ class Failure:
     error: str
     message: str
     attempts: int
+
+
+@dataclass(frozen=True)
+class Expense:
+    """One line of the spend ledger, in tokens, so that a changed price holds for all of it.
+
+    A request's worst case is written before it is sent, and the difference to what it did cost when it ends: the sum
+    over the ledger is what was spent, with what a killed process had in flight at its worst.
+    """
+
+    id: str
+    prompt_tokens: int
+    completion_tokens: int
 
 
 @dataclass(frozen=True)
@@ -235,9 +262,22 @@ class Release:
 class Engine(Protocol):
     """Prompts to completions. Yields in the order of arrival; a Failure is one attempt's, an EngineError is all's."""
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
-        """Every request once, streamed as it ends."""
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
+        """Every request once, streamed as it ends.
+
+        A None among the requests says that there is none just now: the engine works on what it has, and asks again
+        when more of it ended. None is never given while nothing is in flight.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What an engine tells, and asks, the one who pays: `say` takes a sentence for people; `may_retry` is asked, with
+    the kind of trouble, before a request is tried again."""
+
+    say: Callable[[str], None] = lambda text: None
+    may_retry: Callable[[Request, str], bool] = lambda request, trouble: True
 
 
 class Verifier(Protocol):
@@ -247,11 +287,16 @@ class Verifier(Protocol):
 
 
 class Teacher(Protocol):
-    """Problems to traces. Yields a trace or a failure as soon as it is there; skips the ids in `done`.
+    """Problems to traces. Yields a trace or a failure as soon as it is there; makes no attempt that is in `done`.
 
-    `stopped` says, once `solve` has ended, why it ended early (the budget); empty when it did not.
+    `problems` is iterated over several times, `done` once: both may be streams from disk. `stopped` says, once `solve`
+    has ended, why it ended early (the budget, or `stop`); empty when it did not.
     """
 
     stopped: str
 
-    def solve(self, problems: Sequence[Problem], done: Mapping[str, Trace]) -> Iterator[Trace | Failure]: ...
+    def solve(self, problems: Iterable[Problem], done: Iterable[Trace]) -> Iterator[Trace | Failure]: ...
+
+    def stop(self, why: str) -> None:
+        """Takes no new work from now on; what is in flight is still waited for."""
+        ...

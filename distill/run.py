@@ -1,15 +1,18 @@
 """The run folder: stages, their fingerprints, and the manifest that seals each, written last, by rename."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.errors import ShardError
+from distill.errors import DistillError, ShardError
 from distill.records import RECORDS_VERSION
 
 STAGES = {
@@ -78,6 +81,10 @@ class Run:
                 shutil.rmtree(self.root / STAGES[later], ignore_errors=True)
         return folder
 
+    def lock(self, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes off this run; raises DistillError where one is at work, or waits for it if asked."""
+        return locked(self.root / ".lock", f"another distill is at work on {self.root}; wait until it ends", wait=wait)
+
     def seal(self, stage: str, fingerprint: str, facts: dict[str, Any]) -> dict[str, Any]:
         """Writes the manifest: from here on the stage is done."""
         manifest = {
@@ -89,6 +96,19 @@ class Run:
         }
         write_json(self.folder(stage) / "manifest.json", manifest)
         return manifest
+
+
+@contextlib.contextmanager
+def locked(path: Path, otherwise: str, *, wait: bool = False) -> Iterator[None]:
+    """Holds a lock file until the block, or the process, ends; raises DistillError(`otherwise`) where another process
+    holds it, or waits for it if asked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise DistillError(otherwise) from error
+        yield
 
 
 def fingerprint(*parts: Any) -> str:

@@ -4,11 +4,12 @@ The columns follow from the record's own fields; a `dict` is one JSON column, a 
 """
 
 import dataclasses
+import functools
 import json
 import os
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,41 +21,65 @@ from distill.records import RECORDS_VERSION
 
 R = TypeVar("R")
 ROWS_PER_PART = 20_000
+ROWS_PER_GROUP = 500
 _PLAIN: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
 class PartWriter:
-    """Writes a stream of records as part-00000.parquet and on, each whole and renamed into place."""
+    """Writes a stream of records as part-00000.parquet and on, each whole and renamed into place.
+
+    Rows go to the disk in groups, so that memory holds one group however long the stream is.
+    """
 
     def __init__(self, folder: Path, kind: type[Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.count = folder, 0
         self._rows: list[dict[str, Any]] = []
-        self._parts = 0
+        self._parts = self._in_part = 0
+        self._writer: pq.ParquetWriter | None = None
         self._schema = _schema(kind).with_metadata({"records_version": str(RECORDS_VERSION), "record": kind.__name__})
 
     def add(self, record: Any) -> None:
         """Takes one record; raises OSError when the disk is full."""
-        self._rows.append(to_row(record))
+        self.add_row(to_row(record))
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        """Takes one record as `to_row` makes it."""
+        self._rows.append(row)
         self.count += 1
-        if len(self._rows) >= ROWS_PER_PART:
-            self._write()
+        self._in_part += 1
+        if self._in_part >= ROWS_PER_PART:
+            self._end_part()
+        elif len(self._rows) >= ROWS_PER_GROUP:
+            self._write_group()
 
     def close(self) -> None:
         """Writes what is left, and removes parts that a longer stream left here; nothing leaves one empty part."""
-        if self._rows or not self._parts:
-            self._write()
+        if self._in_part or not self._parts:
+            self._end_part()
         for path in self.folder.glob("part-*.parquet"):
             if int(path.stem.removeprefix("part-")) >= self._parts:
                 path.unlink()
 
-    def _write(self) -> None:
-        target = self.folder / f"part-{self._parts:05d}.parquet"
-        partial = target.with_suffix(".partial")
-        pq.write_table(pa.Table.from_pylist(self._rows, schema=self._schema), partial, compression="zstd")
-        os.replace(partial, target)
+    def _write_group(self) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._target.with_suffix(".partial"), self._schema, compression="zstd")
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
         self._rows.clear()
+
+    def _end_part(self) -> None:
+        self._write_group()
+        if self._writer is not None:
+            self._writer.close()
+        with self._target.with_suffix(".partial").open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(self._target.with_suffix(".partial"), self._target)
+        self._writer, self._in_part = None, 0
         self._parts += 1
+
+    @property
+    def _target(self) -> Path:
+        return self.folder / f"part-{self._parts:05d}.parquet"
 
 
 def write_parts(folder: Path, records: Iterable[R], kind: type[R]) -> int:
@@ -77,7 +102,7 @@ def read_parts(folder: Path, kind: type[R]) -> Iterator[R]:
                     f"{path} was written with records version {version}, this distill reads {RECORDS_VERSION}; "
                     "delete the stage's folder to make it again"
                 )
-            for batch in file.iter_batches(batch_size=1000):
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
                 yield from (from_row(kind, row) for row in batch.to_pylist())
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
             raise ShardError(f"{path} is not a readable parquet file: {error}") from error
@@ -90,18 +115,59 @@ def read_list(path: Path, kind: type[R]) -> list[R]:
 
 def to_row(record: Any) -> dict[str, Any]:
     """A record as plain JSON-like data; a `dict` field becomes JSON text."""
-    row: dict[str, Any] = {}
-    for name, hint in _hints(type(record)).items():
-        row[name] = _out(getattr(record, name), hint)
-    return row
+    return {
+        name: getattr(record, name) if out is None or getattr(record, name) is None else out(getattr(record, name))
+        for name, out, _ in _fields(typing.cast(Any, type(record)))
+    }
 
 
 def from_row(kind: type[R], row: dict[str, Any]) -> R:
     """The inverse of `to_row`; raises ShardError where a field is missing."""
     try:
-        return kind(**{name: _in(row[name], hint) for name, hint in _hints(kind).items()})
+        return kind(
+            **{
+                name: row[name] if into is None or row[name] is None else into(row[name])
+                for name, _, into in _fields(typing.cast(Any, kind))
+            }
+        )
     except KeyError as error:
         raise ShardError(f"a {kind.__name__} lacks the field {error}") from error
+
+
+Converter = Callable[[Any], Any]
+
+
+@functools.cache
+def _fields(kind: Any) -> list[tuple[str, Converter | None, Converter | None]]:
+    """Each field's name, and what turns it into plain data and back, None where it is plain; worked out once a type,
+    since every record that goes by needs it."""
+    return [(name, *_converters(hint)) for name, hint in _hints(kind).items()]
+
+
+def _converters(hint: Any) -> tuple[Converter | None, Converter | None]:
+    if dataclasses.is_dataclass(hint):
+        return to_row, functools.partial(from_row, typing.cast(type, hint))
+    origin = typing.get_origin(hint)
+    if origin is dict:
+        _, into = _converters(_bare(typing.get_args(hint)[1]))
+        return _to_json, functools.partial(_from_json, into)
+    if origin is tuple:
+        out, into = _converters(_bare(typing.get_args(hint)[0]))
+        return functools.partial(_each, out), lambda value: tuple(_each(into, value))
+    return None, None
+
+
+def _each(convert: Converter | None, values: Iterable[Any]) -> list[Any]:
+    return [value if convert is None or value is None else convert(value) for value in values]
+
+
+def _to_json(value: dict[str, Any]) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True)
+
+
+def _from_json(into: Converter | None, text: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(text)
+    return dict(zip(data, _each(into, data.values()), strict=True))
 
 
 def _hints(kind: type) -> dict[str, Any]:
@@ -116,33 +182,6 @@ def _bare(hint: Any) -> Any:
     if typing.get_origin(hint) is typing.Literal:
         return type(typing.get_args(hint)[0])
     return hint
-
-
-def _out(value: Any, hint: Any) -> Any:
-    if value is None:
-        return None
-    if dataclasses.is_dataclass(hint):
-        return to_row(value)
-    origin = typing.get_origin(hint)
-    if origin is dict:
-        return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True)
-    if origin is tuple:
-        return [_out(item, _bare(typing.get_args(hint)[0])) for item in value]
-    return value
-
-
-def _in(value: Any, hint: Any) -> Any:
-    if value is None:
-        return None
-    if dataclasses.is_dataclass(hint):
-        return from_row(typing.cast(type, hint), value)
-    origin = typing.get_origin(hint)
-    if origin is dict:
-        inner = _bare(typing.get_args(hint)[1])
-        return {key: _in(item, inner) for key, item in json.loads(value).items()}
-    if origin is tuple:
-        return tuple(_in(item, _bare(typing.get_args(hint)[0])) for item in value)
-    return value
 
 
 def _plain(value: Any) -> Any:
@@ -169,59 +208,3 @@ def _arrow(hint: Any) -> pa.DataType:
     if origin is tuple:
         return pa.list_(_arrow(_bare(typing.get_args(hint)[0])))
     return _PLAIN[hint]
-
-
-class Journal:
-    """An append-only file of records: what `append` returned from outlives the process.
-
-    Each record is one line of JSON, written whole and flushed to the operating system before `append` returns, so
-    that killing the process loses nothing. A torn last line (a full disk, a cut power line) is cut off on opening.
-    """
-
-    def __init__(self, path: Path, kind: type[Any]) -> None:
-        self.path, self.kind = path, kind
-        self.torn = self._repair()
-        self._file = path.open("ab", buffering=0)
-
-    def append(self, record: Any) -> None:
-        """Adds one record; raises OSError when the disk is full, after taking the torn piece back."""
-        line = (json.dumps(to_row(record), ensure_ascii=False) + "\n").encode()
-        start = self._file.tell()
-        try:
-            written = self._file.write(line)
-            if written != len(line):
-                raise OSError(28, "No space left on device", str(self.path))
-        except OSError:
-            self._file.truncate(start)
-            raise
-
-    def read(self) -> Iterator[Any]:
-        """Every record, in the order of arrival."""
-        with self.path.open(encoding="utf-8") as file:
-            for at, line in enumerate(file, 1):
-                try:
-                    yield from_row(self.kind, json.loads(line))
-                except ValueError as error:
-                    raise ShardError(f"{self.path}, line {at} is not JSON; take the line out to go on") from error
-
-    def close(self) -> None:
-        """Flushes to the disk and lets go of the file."""
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def _repair(self) -> int:
-        """Cuts a torn last line off; returns how many bytes that were."""
-        if not self.path.exists():
-            return 0
-        with self.path.open("rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            at, tail = size, b""
-            while at and b"\n" not in tail:
-                step = min(at, 1 << 16)
-                at -= step
-                file.seek(at)
-                tail = file.read(step) + tail
-            keep = at + tail.rfind(b"\n") + 1 if b"\n" in tail else 0
-            if keep < size:
-                file.truncate(keep)
-            return size - keep

@@ -1,30 +1,41 @@
-"""Teachers solve: take problems, give traces. `connect` makes the teacher that a recipe's section asks for.
+"""Teachers solve: take problems, give traces. `connect` makes the teacher that a recipe's section asks for; `sample`
+carries a whole stage, from problems on disk to traces on disk.
 
 A replay teacher brings its own problems and is not asked: its traces come from `teachers.replay.Replay`.
 """
 
-from distill.records import Teacher, Verifier
-from distill.sections import EndpointTeacher, LocalTeacher, ReplayTeacher, ScriptedTeacher
+from collections.abc import Callable
+
+from distill.records import Verifier, Watch
+from distill.teacher_sections import EndpointTeacher, LocalTeacher, ReplayTeacher, ScriptedTeacher
+from teachers.budget import Purse
+from teachers.sampling import LiveTeacher
 
 
 def connect(
-    section: EndpointTeacher | LocalTeacher | ScriptedTeacher | ReplayTeacher, verifier: Verifier | None
-) -> Teacher:
-    """The teacher of a section. `verifier` is needed where `keep_per_problem` is set.
+    section: EndpointTeacher | LocalTeacher | ScriptedTeacher | ReplayTeacher,
+    verifier: Verifier | None,
+    *,
+    purse: Purse | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> LiveTeacher:
+    """The teacher of a section. `verifier` is needed where `keep_per_problem` is set; `say` is told what people should
+    know while it is asked.
 
     Raises InputError for a key that is not in the environment or a model that is none, and ValueError for a replay
     section or a verifier that is needed and missing.
     """
-    from teachers.sampling import LiveTeacher
-
+    purse = purse or Purse(section.budget if isinstance(section, EndpointTeacher) else None)
     match section:
         case EndpointTeacher() | LocalTeacher():
             from distill.engines import connect as engine_of
 
-            return LiveTeacher(engine_of(section), section, section.model, verifier)
+            engine = engine_of(section, Watch(say, purse.may_retry))
+            together = isinstance(section, LocalTeacher)
+            return LiveTeacher(engine, section, section.model, verifier, purse=purse, together=together)
         case ScriptedTeacher():
             from teachers.scripted import DryTeacher
 
-            return DryTeacher(section, verifier)
+            return DryTeacher(section, verifier, purse)
         case ReplayTeacher():
             raise ValueError("a replay teacher is not asked: its traces come from teachers.replay.Replay")

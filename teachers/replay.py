@@ -8,8 +8,8 @@ from distill import think
 from distill.answers import reference_answer
 from distill.errors import InputError
 from distill.records import Completion, Problem, Sampling, Trace
-from distill.sections import ReplayTeacher
 from distill.tables import Row, read_rows, text_of
+from distill.teacher_sections import ReplayTeacher
 
 
 class _BadRow(Exception):

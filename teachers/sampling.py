@@ -1,101 +1,130 @@
 """Asking a teacher: takes problems and the traces that are there, gives the missing traces as they arrive."""
 
 import time
-from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from distill.records import Completion, Engine, Failure, Problem, Request, Trace, Verifier
-from distill.sections import EndpointTeacher
-from distill.sections import LiveTeacher as Section
+from distill.records import Completion, Engine, Failure, Judgement, Problem, Request, Trace, Verifier
+from distill.teacher_sections import AskedTeacher
+from teachers.attempts import Attempts
 from teachers.budget import Purse
+
+RECALLED_AT_ONCE = 500  # traces of an earlier run that are verified together
 
 
 class LiveTeacher:
     """A teacher that is asked through an engine. Attempt i at a problem has seed `section.seed` + i.
 
-    `stopped` says, after `solve`, why not everything was asked; it is empty when everything was.
+    `attempts` and `purse` tell how far it is; `stopped` says, after `solve`, why not everything was asked, and is empty
+    when everything was. `together` is for engines in this process: a problem's attempts are asked for at once, so that
+    they share the reading of its prompt, and nothing hangs on how fast the verifier is, so that the same problems
+    meet in the same batches each time.
     """
 
-    def __init__(self, engine: Engine, section: Section, name: str, verifier: Verifier | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        section: AskedTeacher,
+        name: str,
+        verifier: Verifier | None = None,
+        *,
+        purse: Purse | None = None,
+        together: bool = False,
+    ) -> None:
         if section.keep_per_problem is not None and verifier is None:
             raise ValueError("keep_per_problem counts verified traces and needs a verifier")
-        self.engine, self.section, self.name, self.verifier = engine, section, name, verifier
+        self.engine, self.section, self.name = engine, section, name
+        self.purse, self.together = purse or Purse(), together
+        self.attempts = Attempts((), section)
         self.stopped = ""
+        self._verifier = verifier if section.keep_per_problem is not None else None
+        self._stopping = ""
+        self._sent: dict[str, tuple[Problem, float]] = {}
 
-    def solve(self, problems: Sequence[Problem], done: Mapping[str, Trace]) -> Iterator[Trace | Failure]:
-        """Every attempt that is not in `done`, as it ends; raises EngineError when the engine cannot go on.
+    @property
+    def in_flight(self) -> int:
+        """How many requests the engine has."""
+        return len(self._sent)
 
-        With `keep_per_problem`, problems are asked in rounds, each for as many traces as still lack.
+    def stop(self, why: str) -> None:
+        """Sends nothing new from now on; `solve` ends when what is in flight has ended."""
+        self._stopping = why
+
+    def solve(self, problems: Iterable[Problem], done: Iterable[Trace]) -> Generator[Trace | Failure, None, None]:
+        """Every attempt that is wanted and not in `done`, as it ends; raises EngineError when the engine cannot go on.
+
+        `problems` is iterated over once a round, `done` once: neither needs to be in memory.
         """
         self.stopped = ""
-        purse = Purse(self.section.budget if isinstance(self.section, EndpointTeacher) else None, done.values())
-        ours = {problem.id for problem in problems}
-        kept = self._verified([trace for trace in done.values() if trace.problem.id in ours])
-        seeds = range(self.section.seed, self.section.seed + self.section.max_per_problem)
-        left = {
-            problem.id: deque(seed for seed in seeds if Trace.name(problem, seed) not in done) for problem in problems
-        }
-        while not self.stopped and (asked := self._round(problems, left, kept)):
-            new: list[Trace] = []
-            for outcome in self._ask(asked, purse):
-                if self.section.keep_per_problem is not None and isinstance(outcome, Trace):
-                    new.append(outcome)
-                yield outcome
-            kept.update(self._verified(new))
+        self.attempts = Attempts(problems, self.section, together=self.together)
+        self._sent.clear()
+        with ThreadPoolExecutor(1, "verifier") as thread:
+            checks = _Checks(self._verifier, self.attempts, thread)
+            self._recall(done, checks)
+            outcomes = self.engine.complete(self._requests(checks))
+            try:
+                for request, outcome in outcomes:
+                    problem, started = self._sent.pop(request.id)
+                    cost = self.purse.settle(request, outcome)
+                    if isinstance(outcome, Failure):
+                        self.attempts.ended(problem.id)
+                        yield outcome
+                        continue
+                    trace = self._trace(request, problem, outcome, cost, time.monotonic() - started)
+                    yield trace
+                    checks.add(trace)
+            finally:
+                if isinstance(outcomes, Generator):
+                    outcomes.close()
 
-    def _round(
-        self, problems: Sequence[Problem], left: Mapping[str, deque[int]], kept: Counter[str]
-    ) -> list[tuple[Problem, int]]:
-        """The next attempts, every problem's first before any problem's second; takes them out of `left`."""
-        keep = self.section.keep_per_problem
-        asked: list[tuple[int, int, Problem, int]] = []
-        for at, problem in enumerate(problems):
-            open_seeds = left[problem.id]
-            lacking = len(open_seeds) if keep is None else min(len(open_seeds), keep - kept[problem.id])
-            asked += [(nth, at, problem, open_seeds.popleft()) for nth in range(lacking)]
-        asked.sort(key=lambda attempt: attempt[:2])
-        return [(problem, seed) for _, _, problem, seed in asked]
-
-    def _ask(self, attempts: list[tuple[Problem, int]], purse: Purse) -> Iterator[Trace | Failure]:
-        """The attempts' outcomes. When the cap is reached by what is in flight, that is waited for, and what it left
-        over is spent on; `stopped` is set when not one more request can be paid."""
-        waiting = deque(attempts)
-        while waiting:
-            before = len(waiting)
-            yield from self._stream(waiting, purse)
-            if len(waiting) == before:
+    def _requests(self, checks: "_Checks") -> Iterator[Request | None]:
+        """What the rule asks for, as far as the purse holds it; None when something must end first."""
+        offers = self.attempts.offers()
+        waits: Request | None = None  # could not be paid while others were in flight
+        while not self._stopping:
+            if self.together:
+                checks.finish()
+            checks.collect(wait=False)
+            if waits is None:
+                offer = next(offers, None)
+                if offer is None and self._sent:
+                    yield None
+                    continue
+                if offer is None and checks.idle:
+                    return
+                if offer is None:
+                    checks.collect(wait=True)
+                    continue
+                waits = self._request(*offer)
+            if self.purse.reserve(waits):
+                request, waits = waits, None
+                yield request
+            elif len(self._sent) > 1:
+                yield None
+            else:
+                self._sent.pop(waits.id)
                 self.stopped = (
-                    f"the budget of ${self._cap(purse):g} does not hold one more request: ${purse.spent:.4f} are "
-                    f"spent, and {len(waiting)} requests are not sent"
+                    f"the budget does not hold one more request: {self.purse.cap()} are spent, and at least "
+                    f"{1 + self.attempts.lacking():,} more requests are to be sent; raise it to go on"
                 )
                 return
+        self.stopped = self._stopping
 
-    def _stream(self, waiting: deque[tuple[Problem, int]], purse: Purse) -> Iterator[Trace | Failure]:
-        sent: dict[str, tuple[Problem, float]] = {}
+    def _request(self, problem: Problem, number: int) -> Request:
+        seed = self.section.seed + number
+        request = Request(Trace.name(problem, seed), problem.ask, seed, self.section.sampling.record())
+        self._sent[request.id] = (problem, time.monotonic())
+        return request
 
-        def requests() -> Iterator[Request]:
-            while waiting:
-                problem, seed = waiting[0]
-                request = Request(Trace.name(problem, seed), problem.ask, seed, self.section.sampling.record())
-                if not purse.reserve(request):
-                    return
-                waiting.popleft()
-                sent[request.id] = (problem, time.monotonic())
-                yield request
-
-        outcomes = self.engine.complete(requests())
-        try:
-            for request, outcome in outcomes:
-                problem, started = sent.pop(request.id)
-                cost = purse.settle(request, outcome)
-                if isinstance(outcome, Failure):
-                    yield outcome
-                else:
-                    yield self._trace(request, problem, outcome, cost, time.monotonic() - started)
-        finally:
-            if isinstance(outcomes, Generator):
-                outcomes.close()
+    def _recall(self, done: Iterable[Trace], checks: "_Checks") -> None:
+        """Counts the attempts that were made before, verified anew where that matters."""
+        for at, trace in enumerate(done, 1):
+            self.attempts.recall(trace.problem.id, trace.seed - self.section.seed)
+            checks.add(trace)
+            if at % RECALLED_AT_ONCE == 0:
+                checks.collect(wait=True)
+        checks.finish()
 
     def _trace(
         self, request: Request, problem: Problem, completion: Completion, cost: float | None, seconds: float
@@ -112,15 +141,42 @@ class LiveTeacher:
             seconds=seconds,
         )
 
-    def _verified(self, traces: Sequence[Trace]) -> Counter[str]:
-        """How many right and finished traces each problem has; nothing is counted where nothing is asked for."""
-        finished = [trace for trace in traces if not trace.completion.unfinished and trace.completion.answer]
-        if self.section.keep_per_problem is None or self.verifier is None or not finished:
-            return Counter()
-        judgements = self.verifier([(trace.problem, trace.completion.answer) for trace in finished])
-        pairs = zip(finished, judgements, strict=True)
-        return Counter(trace.problem.id for trace, judgement in pairs if judgement.right)
 
-    @staticmethod
-    def _cap(purse: Purse) -> float:
-        return purse.budget.max_usd if purse.budget else 0.0
+class _Checks:
+    """Verifies answers beside the asking, many at once: while one lot is in the thread, the next one gathers."""
+
+    def __init__(self, verifier: Verifier | None, attempts: Attempts, thread: ThreadPoolExecutor) -> None:
+        self._verifier, self._attempts, self._thread = verifier, attempts, thread
+        self._gathered: list[Trace] = []
+        self._at_work: tuple[list[Trace], Future[list[Judgement]]] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether every answer is judged and counted."""
+        return self._at_work is None and not self._gathered
+
+    def add(self, trace: Trace) -> None:
+        """Takes a trace whose attempt ended. One that never came to an answer is not right, whatever its text."""
+        if self._verifier is None:
+            self._attempts.ended(trace.problem.id)
+        elif trace.completion.unfinished or not trace.completion.answer:
+            self._attempts.judge(trace.problem.id, False)
+        else:
+            self._gathered.append(trace)
+
+    def finish(self) -> None:
+        """Waits until every answer is judged and counted."""
+        while not self.idle:
+            self.collect(wait=True)
+
+    def collect(self, *, wait: bool) -> None:
+        """Counts what is judged, waiting for it if asked, and hands on what has gathered; raises what the verifier
+        raised."""
+        if self._at_work is not None and (wait or self._at_work[1].done()):
+            (traces, future), self._at_work = self._at_work, None
+            for trace, judgement in zip(traces, future.result(), strict=True):
+                self._attempts.judge(trace.problem.id, judgement.right)
+        if self._gathered and self._at_work is None and self._verifier is not None:
+            answers = [(trace.problem, trace.completion.answer) for trace in self._gathered]
+            self._at_work = self._gathered, self._thread.submit(self._verifier, answers)
+            self._gathered = []

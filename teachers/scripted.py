@@ -1,33 +1,25 @@
 """A teacher without a model, for dry runs of a recipe: takes problems, answers each with its own answer, or wrongly."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
 
 from distill import think
 from distill.engines.scripted import ScriptedEngine
-from distill.records import Failure, Problem, Request, Trace, Verifier
-from distill.sections import ScriptedTeacher
+from distill.records import Problem, Request, Verifier
+from distill.teacher_sections import ScriptedTeacher
+from teachers.budget import Purse
 from teachers.sampling import LiveTeacher
 
 
-class DryTeacher:
-    """Answers a share of `section.right` of the attempts rightly; which ones follows from problem and seed.
+class DryTeacher(LiveTeacher):
+    """Answers a share of `section.right` of the attempts rightly; which ones follows from problem and seed."""
 
-    `stopped` is always empty: nothing here costs anything.
-    """
+    def __init__(self, section: ScriptedTeacher, verifier: Verifier | None, purse: Purse | None = None) -> None:
+        super().__init__(ScriptedEngine(self._script), section, "scripted", verifier, purse=purse)
+        self._right = section.right
 
-    def __init__(self, section: ScriptedTeacher, verifier: Verifier | None) -> None:
-        self.section, self.verifier = section, verifier
-        self.stopped = ""
-
-    def solve(self, problems: Sequence[Problem], done: Mapping[str, Trace]) -> Iterator[Trace | Failure]:
-        """As `LiveTeacher.solve`; raises ValueError for a verifier that is needed and missing."""
-        by_id = {problem.id: problem for problem in problems}
-
-        def script(request: Request) -> str:
-            return _text(by_id[request.id.rpartition("#")[0]], request.seed, self.section.right)
-
-        return LiveTeacher(ScriptedEngine(script), self.section, "scripted", self.verifier).solve(problems, done)
+    def _script(self, request: Request) -> str:
+        problem, _ = self._sent[request.id]
+        return _text(problem, request.seed, self._right)
 
 
 def _text(problem: Problem, seed: int, right: float) -> str:

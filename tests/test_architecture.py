@@ -19,10 +19,12 @@ FLOORS: list[tuple[str, ...]] = [
     ("distill.records",),
     ("distill.tasknames", "distill.answers"),
     ("distill.sections",),
+    ("distill.teacher_sections",),
     ("distill.recipe",),
     ("distill.run",),
     ("distill.plan",),
     ("distill.shards", "distill.tables", "distill.procedural", "distill.quantization"),
+    ("distill.journal",),
     ("distill.engines",),
     (
         "teachers",

@@ -7,6 +7,7 @@ import pytest
 
 from distill import shards
 from distill.errors import ShardError
+from distill.journal import Journal
 from distill.records import Check, Completion, GateReport, Problem, Sampling, Score, Trace
 from distill.run import Run
 
@@ -72,13 +73,13 @@ def test_a_broken_part_is_named(tmp_path: Path) -> None:
 
 def test_the_journal_cuts_a_torn_line_off_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    journal = shards.Journal(path, Trace)
+    journal = Journal(path, Trace)
     journal.append(trace(1))
     journal.append(trace(2))
     journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    again = shards.Journal(path, Trace)
+    again = Journal(path, Trace)
     assert again.torn > 0
     again.append(trace(3))
     assert [item.problem.prompt for item in again.read()] == [trace(1).problem.prompt, trace(3).problem.prompt]

@@ -1,19 +1,8 @@
 """What can be wrong with a trace by its form alone: a trace in, a sentence about what is wrong out, or None."""
 
-import re
-
-from distill import think
+from distill import answers, think
 from distill.records import Trace
 
-_BEGINS = re.compile(
-    r"error after \d+ attempts|error code:? \d{3}|error:? \d{3}\b|http(?:/[\d.]+)?(?: error)? [45]\d\d\b|[45]\d\d [a-z]"
-    r"|<!doctype html|<html|(?:internal )?server error|bad gateway|service (?:temporarily )?unavailable"
-    r"|gateway time-?out|too many requests|rate limit|\{\s*[\"'](?:error|detail)[\"']\s*:|upstream (?:connect|request)"
-    r"|(?:connection|request) timed out|context deadline exceeded",
-    re.IGNORECASE,
-)
-_HOLDS = re.compile(r"error code: [45]\d\d|internal server error|rate limit (?:exceeded|reached)", re.IGNORECASE)
-_SHORT = 600
 _CHARACTERS_A_TOKEN = 4
 
 
@@ -30,14 +19,9 @@ def no_answer(trace: Trace) -> str | None:
 
 
 def api_error(trace: Trace) -> str | None:
-    """A server's error message in the place of an answer.
-
-    Without reasoning, a text that begins like one, or a short one that holds one; with reasoning, only a short text
-    that begins like one: an answer may speak of errors.
-    """
+    """A server's error message in the place of an answer."""
     text = trace.completion.answer.strip()
-    alone, short = not trace.completion.reasoning.strip(), len(text) <= _SHORT
-    if (_BEGINS.match(text) and (alone or short)) or (alone and short and _HOLDS.search(text)):
+    if answers.error_text(text, alone=not trace.completion.reasoning.strip()):
         return f"the answer is an error message: {text[:80]!r}"
     return None
 

@@ -4,17 +4,17 @@ Every engine is a `records.Engine`. Each is imported only when it is asked for: 
 """
 
 from distill.recipe import api_key
-from distill.records import Engine
-from distill.sections import EndpointTeacher, LocalTeacher
+from distill.records import Engine, Watch
+from distill.teacher_sections import EndpointTeacher, LocalTeacher
 
 
-def connect(section: EndpointTeacher | LocalTeacher) -> Engine:
+def connect(section: EndpointTeacher | LocalTeacher, watch: Watch | None = None) -> Engine:
     """The engine of a section; raises InputError for a key that is not in the environment or a model that is none."""
     match section:
         case EndpointTeacher():
             from distill.engines.endpoint import EndpointEngine
 
-            return EndpointEngine(section, api_key(section.api_key_env))
+            return EndpointEngine(section, api_key(section.api_key_env), watch=watch)
         case LocalTeacher():
             from distill.engines.local import load
 

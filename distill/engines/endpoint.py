@@ -5,21 +5,30 @@ arrives meanwhile waits in the sockets.
 """
 
 import asyncio
-import itertools
+import dataclasses
+import json
 import random
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from yarl import URL
 
 from distill.engines import reply
+from distill.engines.pace import Pace
 from distill.engines.reply import Refusal, Trouble
+from distill.engines.stream import Stream
 from distill.errors import EngineError, MissingReasoning
-from distill.records import Completion, Failure, Request
-from distill.sections import EndpointTeacher
+from distill.records import Completion, Failure, Request, Watch, estimated_tokens
+from distill.teacher_sections import EndpointTeacher
 
 LONGEST_PAUSE_S = 60.0
+TICK_S = 0.2  # how often is looked for requests that are there now and were not before
+AT_ONCE = 16  # outcomes handed on before the loop runs again: measured best of 4, 8, 16 and 32
+LONGEST_BODY = 256 * 2**20  # bytes; no answer is that long, and memory is not the server's to fill
 Outcome = Completion | Failure | EngineError
 
 
@@ -30,13 +39,22 @@ class EndpointEngine:
     is one attempt's failure only where others went well before; otherwise it is everyone's.
     """
 
-    def __init__(self, section: EndpointTeacher, api_key: str | None, *, first_pause_s: float = 1.0) -> None:
-        self.section, self.first_pause_s = section, first_pause_s
+    def __init__(
+        self,
+        section: EndpointTeacher,
+        api_key: str | None,
+        *,
+        first_pause_s: float = 1.0,
+        watch: Watch | None = None,
+    ) -> None:
+        self.section, self.first_pause_s, self.watch = section, first_pause_s, watch or Watch()
         self.answered = self.reasoned = 0
+        self.pace = Pace(section, self.watch.say, first_pause_s=first_pause_s)
         self._key = api_key
         self._url = f"{section.base_url}/chat/completions"
+        self._host = urlsplit(section.base_url).hostname or ""
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
         """Every request once, in the order of arrival; `requests` is read only as far as there is room in flight.
 
         Raises EngineError (a bad key, an unknown model, no server) and MissingReasoning; once anything was answered,
@@ -49,29 +67,36 @@ class EndpointEngine:
             _shut(loop)
 
     def _stream(
-        self, loop: asyncio.AbstractEventLoop, requests: Iterator[Request]
+        self, loop: asyncio.AbstractEventLoop, requests: Iterator[Request | None]
     ) -> Iterator[tuple[Request, Completion | Failure]]:
         session = loop.run_until_complete(self._open())
         ended: asyncio.Queue[tuple[Request, Outcome]] = asyncio.Queue()
         running: set[asyncio.Task[None]] = set()
-        in_flight, fatal = 0, None
+        in_flight, over, fatal = 0, False, None
         try:
             while True:
-                room = 0 if fatal else self.section.concurrency - in_flight
-                for request in itertools.islice(requests, room):
-                    running.add(task := loop.create_task(self._one(session, request, ended)))
+                while not over and not fatal and in_flight < self.pace.room and not self.pace.wait_s():
+                    try:
+                        request = next(requests)
+                    except StopIteration:
+                        over = True
+                        break
+                    if request is None:
+                        break
+                    started = self.pace.started(_worst(request))
+                    running.add(task := loop.create_task(self._one(session, request, started, ended)))
                     task.add_done_callback(running.discard)
                     in_flight += 1
-                if not in_flight:
+                if not in_flight and (over or fatal):
                     break
-                request, outcome = loop.run_until_complete(ended.get())
-                in_flight -= 1
-                if isinstance(outcome, EngineError):
-                    fatal = fatal or outcome
-                    if not self.answered:
-                        break
-                else:
-                    yield request, outcome
+                for request, outcome in loop.run_until_complete(_arrived(ended)):
+                    in_flight -= 1
+                    if isinstance(outcome, EngineError):
+                        fatal, self.pace.closed = fatal or outcome, True
+                    else:
+                        yield request, outcome
+                if fatal and not (self.answered and self.pace.on_wire):
+                    break
         finally:
             loop.run_until_complete(_cancel())
             loop.run_until_complete(session.close())
@@ -79,19 +104,26 @@ class EndpointEngine:
             raise fatal
 
     async def _open(self) -> aiohttp.ClientSession:
+        proxy = _proxy(self.section.base_url)
+        authorization = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         return aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self.section.timeout_s, sock_connect=min(60, self.section.timeout_s)),
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            trust_env=True,
+            headers={"Content-Type": "application/json", **authorization},
+            proxy=proxy.with_user(None) if proxy else None,
+            proxy_auth=aiohttp.BasicAuth.from_url(proxy) if proxy else None,
         )
 
     async def _one(
-        self, session: aiohttp.ClientSession, request: Request, ended: asyncio.Queue[tuple[Request, Outcome]]
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        started: float,
+        ended: asyncio.Queue[tuple[Request, Outcome]],
     ) -> None:
         """One request to its end, whatever that is; nothing but a cancellation gets out of here."""
         try:
-            outcome: Outcome = await self._attempts(session, request)
+            outcome: Outcome = await self._attempts(session, request, started)
         except EngineError as error:
             outcome = self._judge(error, request)
         except Exception as error:  # told to the one who asks, never lost in a task
@@ -105,19 +137,38 @@ class EndpointEngine:
     def _judge(self, error: EngineError, request: Request) -> Failure | EngineError:
         """A refusal or a missing reasoning is this request's alone where others went well."""
         one = (isinstance(error, Refusal) and self.answered) or (isinstance(error, MissingReasoning) and self.reasoned)
-        return Failure(request.id, type(error).__name__, self._hush(str(error)), 1) if one else error
+        if one:
+            return Failure(request.id, type(error).__name__, self._hush(str(error)), 1)
+        hushed = type(error)(self._hush(str(error)))
+        hushed.__cause__ = error.__cause__
+        return hushed
 
-    async def _attempts(self, session: aiohttp.ClientSession, request: Request) -> Completion | Failure:
+    async def _attempts(self, session: aiohttp.ClientSession, request: Request, started: float) -> Completion | Failure:
+        """Tries until an answer comes; the first try counts as on the wire since `started`."""
         tries = self.section.max_retries + 1
         for attempt in range(1, tries + 1):
+            if attempt > 1:
+                while (wait := self.pace.wait_s()) > 0:
+                    await asyncio.sleep(wait * random.uniform(1.0, 1.2))
+                started = self.pace.started(_worst(request))
             try:
-                return await self._ask(session, request)
+                completion = await self._ask(session, request)
             except Trouble as trouble:
-                if attempt == tries:
-                    if trouble.kind == "NoServer":
-                        raise EngineError(f"no server answers at {self._url}: {trouble}") from trouble
+                unreached = trouble.kind == "NoServer" and not self.answered
+                if not unreached:
+                    self.pace.failed(started, request.id, trouble.kind, trouble.wait_s)
+                if attempt == tries and unreached:
+                    raise EngineError(f"no server answers at {self._url}: {trouble}") from trouble
+                if attempt == tries or not self.watch.may_retry(request, trouble.kind):
                     return Failure(request.id, trouble.kind, self._hush(str(trouble)), attempt)
-                await asyncio.sleep(self._pause(attempt, trouble.wait_s))
+                pause = self._pause(attempt, trouble.wait_s)
+            else:
+                tokens = (completion.prompt_tokens or 0) + completion.probable_tokens
+                self.pace.succeeded(started, tokens, _worst(request))
+                return completion
+            finally:
+                self.pace.left()
+            await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
     def _pause(self, attempt: int, asked: float | None) -> float:
@@ -129,35 +180,92 @@ class EndpointEngine:
     async def _ask(self, session: aiohttp.ClientSession, request: Request) -> Completion:
         """One try; raises Trouble where another may go better, EngineError where it cannot."""
         try:
-            async with session.post(self._url, json=self._body(request), allow_redirects=False) as answer:
-                status, headers, body = answer.status, answer.headers, await answer.read()
+            body = json.dumps(self._body(request)).encode()
+            async with session.post(self._url, data=body, allow_redirects=False) as answer:
+                if answer.status == 200 and answer.content_type == "text/event-stream":
+                    data = await self._streamed(answer)
+                else:
+                    said = b"".join([chunk async for chunk in _bounded(answer)])
+                    data = reply.read(answer.status, answer.headers, said, self.section.model)
         except aiohttp.InvalidURL as error:
             raise EngineError(f"{self._url} is not an address") from error
         except TimeoutError as error:  # first: aiohttp's timeouts are connection errors too
             raise Trouble("Timeout", f"no answer within {self.section.timeout_s:g} s") from error
         except aiohttp.ClientConnectorError as error:
-            raise Trouble("NoServer", self._hush(str(error))) from error
+            raise Trouble("NoServer", str(error)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Trouble(type(error).__name__, str(error) or "the connection was lost") from error
-        try:
-            data = reply.read(status, headers, body, self.section.model)
-            return reply.completion(data, self.section.model, allow_other_model=self.section.allow_other_model)
-        except EngineError as error:
-            raise type(error)(self._hush(str(error))) from error
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise Trouble("Disconnected", f"the connection was lost ({what})") from error
+        allow = self.section.allow_other_model
+        completion = reply.completion(data, self.section.model, allow_other_model=allow, host=self._host)
+        return dataclasses.replace(
+            completion,
+            reasoning=self._hush(completion.reasoning),
+            answer=self._hush(completion.answer),
+            model=self._hush(completion.model),
+            provider=self._hush(completion.provider),
+        )
+
+    async def _streamed(self, answer: aiohttp.ClientResponse) -> dict[str, Any]:
+        stream = Stream()
+        async for chunk in _bounded(answer):
+            stream.feed(chunk)
+        return reply.checked(stream.data(), answer.headers, self.section.model)
 
     def _body(self, request: Request) -> dict[str, Any]:
+        streamed = {"stream": True, "stream_options": {"include_usage": True}} if self.section.stream else {}
         return {
+            **self.section.extra_body,
             "model": self.section.model,
             "messages": [{"role": "user", "content": request.prompt}],
             "temperature": request.sampling.temperature,
             "top_p": request.sampling.top_p,
             "max_tokens": request.sampling.max_tokens,
             "seed": request.seed,
+            **streamed,
         }
 
     def _hush(self, text: str) -> str:
         """The text without the key, which servers like to repeat."""
         return text.replace(self._key, "***") if self._key else text
+
+
+def _worst(request: Request) -> int:
+    """How many tokens a request may be billed with, for limits per minute."""
+    return estimated_tokens(request.prompt) + request.sampling.max_tokens
+
+
+async def _arrived(ended: asyncio.Queue[tuple[Request, Outcome]]) -> list[tuple[Request, Outcome]]:
+    """Some that ended by now, at least one unless nothing ends for a while; few at once, so that new requests go out
+    between them and the server's answers do not come in bursts."""
+    try:
+        async with asyncio.timeout(TICK_S):
+            found = [await ended.get()]
+    except TimeoutError:
+        return []
+    while len(found) < AT_ONCE and not ended.empty():
+        found.append(ended.get_nowait())
+    return found
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body in pieces; raises Trouble where it never seems to end."""
+    size = 0
+    async for chunk in answer.content.iter_any():
+        size += len(chunk)
+        if size > LONGEST_BODY:
+            raise Trouble("BadBody", f"the answer is longer than {LONGEST_BODY >> 20} MiB")
+        yield chunk
+
+
+def _proxy(url: str) -> URL | None:
+    """The proxy that the environment names for an address.
+
+    Looked up here, once: aiohttp's `trust_env` does it for every request, in a thread, and reads ~/.netrc as well.
+    """
+    parts = urlsplit(url)
+    named = getproxies().get(parts.scheme)
+    return URL(named) if named and not proxy_bypass(parts.hostname or "") else None
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:

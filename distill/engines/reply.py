@@ -9,9 +9,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 from distill import think
+from distill.answers import error_text
 from distill.errors import EngineError, MissingReasoning
 from distill.records import Completion
 
+LONGEST_TOKEN = 32  # bytes; a whole answer of longer tokens means that its reasoning was not counted
 RETRIED = (408, 409, 425, 429)
 OWN_FAULT = (400, 413, 422)
 FINISHES = {"stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop",
@@ -34,22 +36,27 @@ def read(status: int, headers: Mapping[str, str], body: bytes, model: str) -> di
     """The body as data with at least one choice; raises Trouble, Refusal or EngineError."""
     data = _parse(body)
     if status != 200:
-        _raise_status(status, _server_message(data, body), headers, model)
+        _raise_status(status, _start(body) if data is None else _server_message(data), headers, model)
     if data is None:
         raise Trouble("BadBody", f"the body is not JSON: {_start(body)}")
+    return checked(data, headers, model)
+
+
+def checked(data: dict[str, Any], headers: Mapping[str, str], model: str) -> dict[str, Any]:
+    """Data with at least one choice, as it is; raises Trouble, Refusal or EngineError for an error in its place."""
     if data.get("error") and not data.get("choices"):
         code = data["error"].get("code") if isinstance(data["error"], dict) else None
         status = int(code) if code is not None and str(code).isdigit() else 500
-        _raise_status(status, _server_message(data, body), headers, model)
+        _raise_status(status, _server_message(data), headers, model)
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Trouble("NoChoices", f"the answer has no choices: {_start(body)}")
+        raise Trouble("NoChoices", f"the answer has no choices, but {str(data)[:200]}")
     return data
 
 
-def completion(data: Mapping[str, Any], asked: str, *, allow_other_model: bool) -> Completion:
-    """The first choice as a completion; raises Trouble for an empty one, MissingReasoning for one that only answers,
-    EngineError for a model that was not asked for."""
+def completion(data: Mapping[str, Any], asked: str, *, allow_other_model: bool, host: str = "") -> Completion:
+    """The first choice as a completion; raises Trouble for an empty one or an error in words, MissingReasoning for one
+    that only answers, EngineError for a model that was not asked for. `host` is the provider where none is named."""
     served = data.get("model") or asked
     if not allow_other_model and not same_model(asked, str(served)):
         raise EngineError(
@@ -66,14 +73,16 @@ def completion(data: Mapping[str, Any], asked: str, *, allow_other_model: bool) 
         raise Trouble("EmptyAnswer", "the first choice has no message")
     thought = _thought(message, finish)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    length = len((thought.reasoning + thought.answer).encode("utf-8", "replace"))
     return Completion(
         reasoning=_utf8(thought.reasoning),
         answer=_utf8(thought.answer),
         finish="stop" if finish == "stop" else "length",
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        model=str(served),
+        prompt_tokens=_count(usage, "prompt_tokens", 1),
+        completion_tokens=_count(usage, "completion_tokens", length // LONGEST_TOKEN),
+        model=_utf8(str(served)),
         clean=thought.clean,
+        provider=_utf8(str(data.get("provider") or host)),
     )
 
 
@@ -104,13 +113,15 @@ def _thought(message: Mapping[str, Any], finish: str) -> think.Thought:
         raise Trouble("EmptyAnswer", "the answer has neither content nor reasoning")
     if think.CLOSE in content:
         return thought  # its thinking is there, and empty
+    if error_text(content, alone=True):
+        raise Trouble("ErrorText", f"the answer is an error message: {content[:200]}")
     if finish == "length":
         return think.split(content, opened=True)
     had = ", ".join(sorted(name for name, value in message.items() if value)) or "none"
     raise MissingReasoning(
         f"the teacher answered without its reasoning: the message's fields with a value are {had}, and reasoning is "
         f"read from {', '.join(think.FIELDS)} or from {think.OPEN}…{think.CLOSE} in content; turn the server's "
-        "reasoning on (vLLM, SGLang: --reasoning-parser deepseek_r1) or ask a reasoning model"
+        "reasoning on (--reasoning-parser deepseek_r1 for vLLM, deepseek-r1 for SGLang) or ask a reasoning model"
     )
 
 
@@ -124,15 +135,13 @@ def _raise_status(status: int, message: str, headers: Mapping[str, str], model: 
 def _parse(body: bytes) -> dict[str, Any] | None:
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets nested by the thousand are no answer either
         return None
     return data if isinstance(data, dict) else None
 
 
-def _server_message(data: dict[str, Any] | None, body: bytes) -> str:
+def _server_message(data: dict[str, Any]) -> str:
     """What the server says went wrong, in one line, wherever it says it."""
-    if data is None:
-        return _start(body)
     error = data.get("error", data)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error
@@ -143,9 +152,10 @@ def _start(body: bytes) -> str:
     return " ".join(body[:200].decode("utf-8", "replace").split()) or "(empty)"
 
 
-def _count(usage: Any, name: str) -> int | None:
+def _count(usage: Any, name: str, least: int) -> int | None:
+    """A count of tokens; None where it is not stated, or is nothing or too little for the text that came with it."""
     value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else None
+    return value if isinstance(value, int) and value >= max(1, least) else None
 
 
 def _utf8(text: str) -> str:

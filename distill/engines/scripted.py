@@ -15,10 +15,11 @@ class ScriptedEngine:
     def __init__(self, script: Callable[[Request], str], model: str = "scripted") -> None:
         self.script, self.model = script, model
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
         """Every request once, in order; raises whatever the script raises."""
         for request in requests:
-            yield request, self._completion(request)
+            if request is not None:
+                yield request, self._completion(request)
 
     def _completion(self, request: Request) -> Completion:
         text = self.script(request)

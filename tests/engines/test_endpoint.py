@@ -15,7 +15,7 @@ from distill.engines.endpoint import EndpointEngine
 from distill.engines.reply import retry_after, same_model
 from distill.errors import EngineError, InputError, MissingReasoning
 from distill.records import Completion, Failure, Request, Sampling
-from distill.sections import EndpointTeacher
+from distill.teacher_sections import EndpointTeacher
 
 Script = Callable[[dict[str, Any], int], Any]
 KEY = "sk-very-secret"
@@ -96,7 +96,7 @@ def only(made: EndpointEngine) -> Completion | Failure:
 
 
 def test_request_and_completion(server: Server) -> None:
-    assert only(engine(server)) == Completion("2 and 2.", "It is 4.", "stop", 5, 7, "deepseek/r1")
+    assert only(engine(server)) == Completion("2 and 2.", "It is 4.", "stop", 5, 7, "deepseek/r1", provider="127.0.0.1")
     body, _, header = server.calls[0]
     messages = [{"role": "user", "content": "prompt 0"}]
     wanted = {"model": "deepseek/r1", "temperature": 0.5, "top_p": 0.9, "max_tokens": 100, "seed": 3}

@@ -8,7 +8,7 @@ import pytest
 
 import teachers
 from distill.errors import InputError
-from distill.sections import ReplayTeacher
+from distill.teacher_sections import ReplayTeacher
 from teachers.replay import Replay
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

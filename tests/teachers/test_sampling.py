@@ -1,6 +1,7 @@
 """Asking teachers: which attempts, how many, what they cost, and when to stop."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 import teachers
 from distill.answers import boxed
 from distill.engines.scripted import ScriptedEngine
-from distill.records import Completion, Failure, Judgement, Problem, Request, Trace
-from distill.sections import Budget, EndpointTeacher, ScriptedTeacher
-from teachers.budget import Purse
+from distill.journal import Journal
+from distill.records import Completion, Expense, Failure, Judgement, Problem, Request, Sampling, Trace
+from distill.sections import SamplingSection
+from distill.teacher_sections import Budget, EndpointTeacher, ScriptedTeacher
+from teachers.budget import Purse, worst
 from teachers.sampling import LiveTeacher
 
 PROBLEMS = [Problem.of(f"What is {at}+{at}?", str(2 * at), "math", "test") for at in range(1, 6)]
@@ -25,7 +28,7 @@ def scripted(right: float = 1.0, **settings: Any) -> ScriptedTeacher:
 
 
 def solve(section: ScriptedTeacher, done: Iterable[Trace] = ()) -> list[Trace]:
-    outcomes = teachers.connect(section, verify).solve(PROBLEMS, {trace.id: trace for trace in done})
+    outcomes = teachers.connect(section, verify).solve(PROBLEMS, done)
     return [outcome for outcome in outcomes if isinstance(outcome, Trace)]
 
 
@@ -81,12 +84,13 @@ class Metered:
         self.width, self.tokens, self.error = width, tokens, error
         self.sent = 0
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
         waiting: list[Request] = []
         for request in requests:
-            self.sent += 1
-            waiting.append(request)
-            if len(waiting) == self.width:
+            if request is not None:
+                self.sent += 1
+                waiting.append(request)
+            if request is None or len(waiting) == self.width:
                 yield self._end(waiting.pop(0))
         yield from map(self._end, waiting)
 
@@ -104,9 +108,11 @@ def endpoint(max_usd: float, attempts: int = 20) -> EndpointTeacher:
     )
 
 
-def ask(engine: Metered, max_usd: float, done: Iterable[Trace] = ()) -> tuple[list[Trace | Failure], LiveTeacher]:
-    teacher = LiveTeacher(engine, endpoint(max_usd), "m", None)
-    return list(teacher.solve(PROBLEMS, {trace.id: trace for trace in done})), teacher
+def ask(
+    engine: Metered, max_usd: float, done: Iterable[Trace] = (), earlier: Iterable[Expense] = ()
+) -> tuple[list[Trace | Failure], LiveTeacher]:
+    teacher = LiveTeacher(engine, endpoint(max_usd), "m", purse=Purse(endpoint(max_usd).budget, None, earlier))
+    return list(teacher.solve(PROBLEMS, done)), teacher
 
 
 @pytest.mark.parametrize("width", [1, 3, 50])
@@ -114,7 +120,7 @@ def test_the_cap_is_hard_and_used_up(width: int) -> None:
     found, teacher = ask(Metered(width, 100), 3.05)
     spent = sum(trace.cost_usd or 0 for trace in found if isinstance(trace, Trace))
     assert len(found) == 21 and spent == pytest.approx(2.1)
-    assert "does not hold one more request" in teacher.stopped and "79 requests" in teacher.stopped
+    assert "does not hold one more request" in teacher.stopped and "79 more requests" in teacher.stopped
 
 
 def test_a_cap_that_suffices_is_not_heard_of() -> None:
@@ -126,33 +132,70 @@ def test_unknown_costs_count_at_their_worst() -> None:
     found, _ = ask(Metered(1, None), 3.0)
     assert len(found) == 3 and all(isinstance(trace, Trace) and trace.cost_usd is None for trace in found)
     timed_out, _ = ask(Metered(1, 100, "Timeout"), 3.0)
-    assert len(timed_out) == 2  # two attempts each: 2 dollars, then 4 at worst
+    assert len(timed_out) == 3  # its last try each; the tries before that are asked for by `may_retry`
     busy, _ = ask(Metered(1, 100, "HTTP429"), 3.0)
     assert len(busy) == 100
 
 
-def test_what_was_paid_before_counts() -> None:
-    found, _ = ask(Metered(1, 100), 3.0)
-    again, teacher = ask(Metered(1, 100), 3.0, [trace for trace in found if isinstance(trace, Trace)])
-    assert again == [] and teacher.stopped
+def test_what_was_paid_before_counts(tmp_path: Path) -> None:
+    ledger = Journal(tmp_path / "spend.jsonl", Expense)
+    teacher = LiveTeacher(Metered(1, 100), endpoint(3.0), "m", purse=Purse(endpoint(3.0).budget, ledger))
+    found = [item for item in teacher.solve(PROBLEMS, ()) if isinstance(item, Trace)]
+    teacher.purse.close()
+    assert len(found) == 21 and teacher.purse.usd == pytest.approx(2.1)
+    again, stopped = ask(Metered(1, 100), 3.0, found, ledger.read())
+    assert again == [] and "budget does not hold one more request: $2.1000 of max_usd: 3" in stopped.stopped
+    more, _ = ask(Metered(1, 100), 3.25, found, ledger.read())
+    assert len(more) == 2 and not {item.id for item in more} & {trace.id for trace in found}
 
 
-def test_prompts_are_estimated_from_their_bytes() -> None:
-    purse = Purse(Budget(max_usd=1, usd_per_million_input=1e6, usd_per_million_output=0))
-    assert purse.worst("x" * 300, 1) == pytest.approx(132) and purse.worst("\u6570" * 100, 1) == pytest.approx(132)
+def test_what_was_in_flight_when_a_process_died_counts_at_its_worst(tmp_path: Path) -> None:
+    ledger = Journal(tmp_path / "spend.jsonl", Expense)
+    teacher = LiveTeacher(Metered(2, 100), endpoint(3.0), "m", purse=Purse(endpoint(3.0).budget, ledger))
+    stream = teacher.solve(PROBLEMS, ())
+    assert isinstance(next(stream), Trace)
+    stream.close()
+    teacher.purse.close()  # one answer for 0.1 dollars came in, one request for at most 1 dollar is lost
+    assert Purse(endpoint(3.0).budget, ledger, ledger.read()).usd == pytest.approx(1.1)
+
+
+def test_a_prompt_has_at_most_a_token_for_every_byte() -> None:
+    request = Request("x", "\u6570" * 100, 0, Sampling(max_tokens=7))
+    assert worst(request) == (364, 7)
+
+
+def test_a_cap_in_tokens_needs_no_prices() -> None:
+    section = EndpointTeacher(
+        kind="endpoint", model="m", base_url="http://x", budget=Budget(max_tokens=5000), max_per_problem=20,
+        sampling=SamplingSection(max_tokens=1000),
+    )  # fmt: skip
+    teacher = LiveTeacher(Metered(3, 100), section, "m", purse=Purse(section.budget))
+    found = list(teacher.solve(PROBLEMS, ()))
+    spent = teacher.purse.prompt_tokens + teacher.purse.completion_tokens
+    assert spent == 200 * len(found) and 3800 < spent <= 5000 and "of max_tokens: 5,000" in teacher.stopped
+
+
+def test_a_try_that_may_have_been_billed_is_paid_for_before_the_next_one() -> None:
+    purse = Purse(endpoint(2.5).budget)
+    request = Request("x", "p", 0, Sampling(max_tokens=1000))
+    assert purse.reserve(request) and purse.may_retry(request, "HTTP429") and purse.usd == pytest.approx(1)
+    assert purse.may_retry(request, "Timeout") and purse.usd == pytest.approx(2)
+    assert not purse.may_retry(request, "Timeout")
+    purse.settle(request, Failure("x", "Timeout", "", 2))
+    assert purse.usd == pytest.approx(2)
 
 
 def test_closing_closes_the_engine() -> None:
     closed = []
 
     class Watched(Metered):
-        def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+        def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
             try:
                 yield from super().complete(requests)
             finally:
                 closed.append(True)
 
-    stream = LiveTeacher(Watched(2, 100), endpoint(50.0), "m", None).solve(PROBLEMS, {})
+    stream = LiveTeacher(Watched(2, 100), endpoint(50.0), "m").solve(PROBLEMS, ())
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert closed
