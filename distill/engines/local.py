@@ -1,15 +1,15 @@
-"""Prompts to completions by a transformers model on this machine: takes requests, gives completions batch by batch.
+"""Prompts to completions by a transformers model on this machine: takes requests, gives completions as they end.
 
 Each row draws from its own stream of random numbers, seeded by the request: what a request gets does not depend on
-what else is in its batch.
+what else is decoded beside it. Rows that end make room for others, which are read as a batch of their own and then
+join one that runs.
 """
 
+import contextlib
 import hashlib
 import inspect
-import itertools
 import random
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,26 +17,57 @@ import torch
 import transformers
 
 from distill import prompts, think
+from distill.engines.batch import Batch, Row
 from distill.engines.draw import draw
 from distill.errors import EngineError, InputError
 from distill.quantization import settings
 from distill.recipe import model_path, names_no_model
 from distill.records import Completion, Failure, Request
 
-WINDOW = 8  # batches of prompts that are sorted by length together
+WINDOW = 8  # batches of prompts that are read ahead and sorted by length together
+REFILL = 4  # new rows are taken in once one slot in so many is free
+TOUCHES = 3  # how often a pass moves a byte of padding: an estimate; with OTHER_LAYER_BYTES it decides what is joined
+LAYER_BYTES = {"cuda": 500_000_000}  # what could be moved while a layer is started: an estimate, not measured
+OTHER_LAYER_BYTES = 10_000_000  # the same without a GPU; 1, 3 and 30 million were no faster with the bundled teacher
 Quantization = Literal["none", "int8", "nf4"]
 
 
-@dataclass
-class _Row:
-    """A request on its way: its prompt's token ids, and those drawn so far."""
+class _Waiting:
+    """Requests that are read ahead, as rows: a window at a time, by length, attempts at one prompt side by side."""
 
-    request: Request
-    prompt: list[int]
-    room: int
-    random: random.Random
-    drawn: list[int] = field(default_factory=list)
-    finish: Literal["stop", "length"] | None = None
+    def __init__(self, requests: Iterable[Request | None], size: int) -> None:
+        self._requests, self._size = iter(requests), size
+        self.rows: list[Row] = []
+        self.over = self.paused = False
+
+    def read(self, row_of: Callable[[Request], Row]) -> list[Row]:
+        """Reads until there is no room, or none to be had before an outcome is taken; gives the rows without room."""
+        new: list[Row] = []
+        while not self.over and not self.paused and len(self.rows) + len(new) < self._size:
+            try:
+                request = next(self._requests)
+            except StopIteration:
+                self.over = True
+                break
+            if request is None:
+                self.paused = True
+            else:
+                new.append(row_of(request))
+        first: dict[str, int] = {}
+        for at, row in enumerate(new):
+            first.setdefault(row.request.prompt, at)
+        new.sort(key=lambda row: (-len(row.prompt), first[row.request.prompt]))
+        self.rows += [row for row in new if row.room > 0]  # behind the rest of the last window: none waits for ever
+        return [row for row in new if row.room <= 0]
+
+    def take(self, room: int) -> list[Row]:
+        """So many rows, or fewer where the attempts at one prompt would be torn apart though they fit by themselves."""
+        rows, end = self.rows, min(room, len(self.rows))
+        while 0 < end < len(rows) and rows[end].prompt == rows[end - 1].prompt:
+            end -= 1
+        end = end or min(room, len(rows))
+        taken, self.rows = rows[:end], rows[end:]
+        return taken
 
 
 class LocalEngine:
@@ -54,56 +85,84 @@ class LocalEngine:
         self._last_logits = (
             {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
         )
+        self._pass_bytes = _pass_bytes(model)
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
         """Every request once, each as its row ends; a prompt longer than the model's context is a Failure.
 
-        Raises EngineError when the memory does not suffice or the model gives no numbers.
+        After a None, `requests` is asked again once another outcome was taken. Raises EngineError when the memory does
+        not suffice or the model gives no numbers.
         """
-        waiting = iter(requests)
-        while window := list(itertools.islice(waiting, WINDOW * self.batch_size)):
-            rows = sorted((self._row(request) for request in window), key=lambda row: -len(row.prompt))
-            fitting = [row for row in rows if row.room > 0]
-            for row in rows:
-                if row.room <= 0:
-                    message = f"the prompt has {len(row.prompt)} tokens, and the model's context has {self.longest}"
-                    yield row.request, Failure(row.request.id, "PromptTooLong", message, 1)
-            for start in range(0, len(fitting), self.batch_size):
-                for row in self._run(fitting[start : start + self.batch_size]):
-                    yield row.request, self._completion(row)
+        waiting = _Waiting(requests, WINDOW * self.batch_size)
+        for outcome in self._outcomes(waiting):
+            yield outcome
+            waiting.paused = False
 
     def render(self, prompt: str) -> str:
         """The user's turn as the model reads it, ending with the opening tag of its thinking."""
         return prompts.rendered(self.tokenizer, prompt)
 
-    def _row(self, request: Request) -> _Row:
+    def _row(self, request: Request) -> Row:
         ids = prompts.prompt_ids(self.tokenizer, request.prompt)
         digest = hashlib.sha256(f"{request.seed}:{request.id}".encode()).digest()
         room = min(request.sampling.max_tokens, self.longest - len(ids))
-        return _Row(request, ids, room, random.Random(int.from_bytes(digest[:8], "big")))
+        return Row(request, ids, room, random.Random(int.from_bytes(digest[:8], "big")))
 
-    def _run(self, rows: list[_Row]) -> Iterator[_Row]:
-        """Decodes one batch; yields each row when it ends, and lets go of ended rows once they are most of it."""
-        batch = self._batch(rows)
-        while rows:
-            try:
-                tokens = self._step(batch, rows)
-            except torch.OutOfMemoryError as error:
-                raise EngineError(
-                    f"{self.name} runs out of memory with {len(rows)} rows; write a smaller batch_size or max_tokens"
-                ) from error
-            for row, token in zip(rows, tokens, strict=True):
-                if row.finish is None and self._take(row, token):
-                    yield row
-            alive = [at for at, row in enumerate(rows) if row.finish is None]
-            if not alive:
+    def _outcomes(self, waiting: _Waiting) -> Iterator[tuple[Request, Completion | Failure]]:
+        batches: list[Batch] = []
+        while True:
+            room = self._room(batches)
+            if room > len(waiting.rows):
+                for row in waiting.read(self._row):
+                    yield row.request, self._too_long(row)
+            if fresh := waiting.take(room):
+                batches.append(Batch(fresh, self.model.get_input_embeddings().weight.device))
+            for batch in batches:
+                for row in self._advance(batch):
+                    yield row.request, self._completion(row)
+            batches = self._arranged(batches)
+            if waiting.over and not waiting.rows and not batches:
                 return
-            if 2 * len(alive) < len(rows):
-                rows, tokens = [rows[at] for at in alive], [tokens[at] for at in alive]
-                batch.keep(torch.tensor(alive, device=batch.mask.device))
-            batch.feed(tokens)
+            waiting.paused = waiting.paused and bool(waiting.rows or batches)
 
-    def _take(self, row: _Row, token: int) -> bool:
+    def _room(self, batches: list[Batch]) -> int:
+        """How many rows to take in now."""
+        free = self.batch_size - sum(batch.alive for batch in batches)
+        joinable = all(batch.plain for batch in batches)
+        return free if not batches or (joinable and REFILL * free >= self.batch_size) else 0
+
+    def _advance(self, batch: Batch) -> Iterator[Row]:
+        """One token for every row; yields the rows that end with it."""
+        with self._memory(len(batch.rows)):
+            tokens = self._step(batch, batch.rows)
+        for row, token in zip(batch.rows, tokens, strict=True):
+            if row.finish is None and self._take(row, token):
+                yield row
+        batch.feed(tokens)
+
+    def _arranged(self, batches: list[Batch]) -> list[Batch]:
+        """Lets go of ended rows once they are many, and joins batches where padding costs less than another pass."""
+        arranged: list[Batch] = []
+        with self._memory(sum(len(batch.rows) for batch in batches)):
+            for batch in batches:
+                if 0 < batch.alive <= len(batch.rows) * (1 - 1 / REFILL):
+                    batch.tidy()
+            for batch in sorted((batch for batch in batches if batch.alive), key=lambda batch: batch.width):
+                if arranged and batch.plain and TOUCHES * batch.waste(arranged[-1]) <= self._pass_bytes:
+                    batch.take_in(arranged.pop())
+                arranged.append(batch)
+        return arranged
+
+    @contextlib.contextmanager
+    def _memory(self, rows: int) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{self.name} runs out of memory with {rows} rows; write a smaller batch_size or max_tokens"
+            ) from error
+
+    def _take(self, row: Row, token: int) -> bool:
         """Adds a token to a row; whether the row ended with it."""
         if token in self.stops:
             row.finish = "stop"
@@ -112,33 +171,23 @@ class LocalEngine:
             row.finish = "length"
         return row.finish is not None
 
-    def _batch(self, rows: list[_Row]) -> "_Batch":
-        width = max(len(row.prompt) for row in rows)
-        ids = [[0] * (width - len(row.prompt)) + row.prompt for row in rows]  # masked: any id of the vocabulary does
-        mask = [[0] * (width - len(row.prompt)) + [1] * len(row.prompt) for row in rows]
-        device = self.model.get_input_embeddings().weight.device
-        return _Batch(torch.tensor(ids, device=device), torch.tensor(mask, device=device))
-
     @torch.inference_mode()
-    def _step(self, batch: "_Batch", rows: list[_Row]) -> list[int]:
+    def _step(self, batch: Batch, rows: list[Row]) -> list[int]:
         """One forward pass and one token for every row."""
-        out = self.model(
-            input_ids=batch.ids,
-            attention_mask=batch.mask,
-            position_ids=(batch.mask.cumsum(-1) - 1).clamp(min=0)[:, -batch.ids.shape[1] :],
-            past_key_values=batch.cache,
-            use_cache=True,
-            **self._last_logits,
-        )
-        batch.cache = out.past_key_values
+        out = self.model(**batch.inputs(), **self._last_logits)
+        logits_NV = batch.passed(out.past_key_values, out.logits[:, -1].float())
         drawn: list[int] = draw(
-            out.logits[:, -1].float(),
+            logits_NV,
             [row.request.sampling for row in rows],
             [row.random.random() for row in rows],
         )
         return drawn
 
-    def _completion(self, row: _Row) -> Completion:
+    def _too_long(self, row: Row) -> Failure:
+        message = f"the prompt has {len(row.prompt)} tokens, and the model's context has {self.longest}"
+        return Failure(row.request.id, "PromptTooLong", message, 1)
+
+    def _completion(self, row: Row) -> Completion:
         kept = row.drawn[:-1] if row.finish == "stop" else row.drawn
         text = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         thought = think.split(text, opened=True)
@@ -151,24 +200,6 @@ class LocalEngine:
             model=self.name,
             clean=thought.clean,
         )
-
-
-class _Batch:
-    """What the next forward pass takes: ids, the mask over all so far, and the cache."""
-
-    def __init__(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
-        self.ids, self.mask = ids, mask
-        self.cache: Any = None
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Lets all other rows go."""
-        self.mask = self.mask[rows]
-        self.cache.batch_select_indices(rows)
-
-    def feed(self, tokens: list[int]) -> None:
-        """Puts each row's newest token up for the next pass."""
-        self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]
-        self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], dim=-1)
 
 
 def load(
@@ -219,3 +250,11 @@ def _stops(model: Any, tokenizer: Any) -> frozenset[int]:
     stated = model.generation_config.eos_token_id if model.generation_config is not None else None
     stated = stated if isinstance(stated, (list, tuple)) else [stated]
     return frozenset(int(token) for token in (*stated, tokenizer.eos_token_id) if token is not None)
+
+
+def _pass_bytes(model: Any) -> int:
+    """How much could be moved in memory in the time of a pass: all weights, or what starting its layers takes."""
+    weights = list(model.parameters())
+    layers: int = getattr(model.config.get_text_config(), "num_hidden_layers", None) or 1
+    started = layers * LAYER_BYTES.get(weights[0].device.type, OTHER_LAYER_BYTES)
+    return max(sum(int(weight.nbytes) for weight in weights), started)

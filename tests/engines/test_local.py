@@ -1,6 +1,6 @@
 """The local engine with a tiny random model made here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,133 @@ def test_requests_are_read_a_window_at_a_time(engine: LocalEngine) -> None:
     requests = (read.append(request.id) or request for request in asks(100, max_tokens=2))  # type: ignore[func-returns-value]
     next(engine.complete(requests))
     assert len(read) == 32
+
+
+def skewed(count: int, temperature: float) -> list[Request]:
+    """Requests of which one in five may answer at length."""
+    lengths = [40 if at % 5 == 0 else 1 + at % 4 for at in range(count)]
+    return [asks(count, temperature=temperature, max_tokens=length)[at] for at, length in enumerate(lengths)]
+
+
+def passes(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The rows and columns of every forward pass from now on."""
+    seen, forward = [], engine.model.forward
+
+    def counted(*args: Any, **arguments: Any) -> Any:
+        seen.append(tuple(arguments["input_ids"].shape))
+        return forward(*args, **arguments)
+
+    monkeypatch.setattr(engine.model, "forward", counted)
+    return seen
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("pass_bytes", [0, 10**9])
+def test_refill_changes_nothing_but_the_time(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, temperature: float, pass_bytes: int
+) -> None:
+    requests = skewed(60, temperature)
+    single = LocalEngine(engine.model, engine.tokenizer, name=engine.name, batch_size=1)
+    filled = LocalEngine(engine.model, engine.tokenizer, name=engine.name, batch_size=8)
+    filled._pass_bytes = pass_bytes  # nothing joins but what costs no padding, or everything does
+    alone = run(single, requests)
+    seen = passes(engine, monkeypatch)
+    assert run(filled, requests) == alone and len(alone) == 60
+    count = len(seen)
+    assert run(filled, requests) == alone and len(seen) == 2 * count
+    assert max(rows for rows, _ in seen) <= 8
+    assert run(filled, requests[::-1]) == alone
+    if pass_bytes:
+        assert count < sum(c.completion_tokens or 0 for c in alone.values()) / 4
+
+
+def test_a_prompt_that_is_shared_is_read_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [Request(f"{p}#{k}", p, k, Sampling(1.0, 1.0, 24)) for k in range(2) for p in ("a b", "c d e")]
+    alone = {name: c for request in requests for name, c in run(engine, [request]).items()}
+    seen = passes(engine, monkeypatch)
+    together = run(engine, requests)
+    assert seen[0] == (2, 5) and seen[1][1] == 1 and all(columns == 1 for _, columns in seen[1:])
+    assert together == alone and together["a b#0"] != together["a b#1"]
+
+
+def test_attempts_at_one_prompt_stay_together(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three attempts at each of eight prompts of one length, in slots for four: each prompt is read once."""
+    requests = [Request(f"{p}#{k}", p, k, Sampling(1.0, 1.0, 6)) for k in range(3) for p in "abcdefgh"]
+    seen = passes(engine, monkeypatch)
+    assert len(run(engine, requests)) == 24
+    assert sum(rows for rows, columns in seen if columns > 1) <= 16  # 24 if each attempt read its own
+
+
+def test_none_waits_for_an_outcome(engine: LocalEngine) -> None:
+    taken: list[str] = []
+
+    def requests() -> Iterator[Request | None]:
+        first, *rest = asks(9, max_tokens=6)
+        yield first
+        yield rest[0]
+        for request in rest[1:]:
+            before = len(taken)
+            yield None
+            assert len(taken) > before, "asked again though nothing was taken"
+            yield request
+
+    stream = engine.complete(requests())
+    for request, outcome in stream:
+        assert isinstance(outcome, Completion)
+        taken.append(request.id)
+    assert sorted(taken) == [f"p{at}#0" for at in range(9)]
+
+
+def test_none_after_a_prompt_that_is_too_long(engine: LocalEngine) -> None:
+    taken: list[str] = []
+
+    def requests() -> Iterator[Request | None]:
+        yield Request("long", "a " * 80, 0, Sampling(0.0, 1.0, 4))
+        yield None
+        assert taken == ["long"]
+        yield from asks(1)
+
+    for request, _ in engine.complete(requests()):
+        taken.append(request.id)
+    assert taken == ["long", "p0#0"]
+
+
+@pytest.mark.parametrize("family", ["Qwen2", "Mistral", "Lfm2"])
+def test_caches_that_cannot_be_joined_give_the_same(engine: LocalEngine, family: str) -> None:
+    """Sliding windows, in some layers or all, and layers with a state of their own."""
+    torch.manual_seed(0)
+    own: dict[str, dict[str, Any]] = {
+        "Qwen2": {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1},
+        "Mistral": {"sliding_window": 6},
+        "Lfm2": {"layer_types": ["conv", "full_attention"]},
+    }
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=len(WORDS), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, eos_token_id=1, initializer_range=0.3, **own[family],
+    )  # fmt: skip
+    model = getattr(transformers, f"{family}ForCausalLM")(config)
+    single, filled = (LocalEngine(model, engine.tokenizer, name="w", batch_size=size) for size in (1, 8))
+    requests = skewed(30, 1.0) + [Request(f"again{k}", "a b c d e f g", k, Sampling(1.0, 1.0, 20)) for k in range(9)]
+    assert run(filled, requests) == run(single, requests)
+
+
+def test_no_memory_and_no_numbers_are_told(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    forward = engine.model.forward
+    monkeypatch.setattr(engine.model, "forward", full)
+    with pytest.raises(EngineError, match="runs out of memory with 4 rows"):
+        run(engine, asks(8))
+
+    def broken(*args: Any, **arguments: Any) -> Any:
+        out = forward(*args, **arguments)
+        out.logits = out.logits * float("nan")
+        return out
+
+    monkeypatch.setattr(engine.model, "forward", broken)
+    with pytest.raises(EngineError, match="no numbers"):
+        run(engine, asks(8))
 
 
 def test_draw_takes_the_nucleus_by_cumulative_probability() -> None:
