@@ -9,6 +9,10 @@ demo: .venv/ready
 test: .venv/ready lint
 	$(BIN)/pytest
 
+bench: .venv/ready
+	$(BIN)/python tests/bench/bench_attempts.py
+	$(BIN)/python tests/bench/bench_sampling.py
+
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
