@@ -10,7 +10,7 @@ from distill.teacher_sections import AskedTeacher
 from teachers.attempts import Attempts
 from teachers.budget import Purse
 
-RECALLED_AT_ONCE = 500  # traces of an earlier run that are verified together
+GATHERED = 500  # answers that may wait for the verifier; then the next ones wait too
 
 
 class LiveTeacher:
@@ -88,13 +88,13 @@ class LiveTeacher:
             checks.collect(wait=False)
             if waits is None:
                 offer = next(offers, None)
-                if offer is None and self._sent:
-                    yield None
-                    continue
-                if offer is None and checks.idle:
-                    return
                 if offer is None:
-                    checks.collect(wait=True)
+                    if self._sent:
+                        yield None
+                    elif checks.idle:
+                        return
+                    else:
+                        checks.collect(wait=True)
                     continue
                 waits = self._request(*offer)
             if self.purse.reserve(waits):
@@ -119,11 +119,9 @@ class LiveTeacher:
 
     def _recall(self, done: Iterable[Trace], checks: "_Checks") -> None:
         """Counts the attempts that were made before, verified anew where that matters."""
-        for at, trace in enumerate(done, 1):
+        for trace in done:
             self.attempts.recall(trace.problem.id, trace.seed - self.section.seed)
             checks.add(trace)
-            if at % RECALLED_AT_ONCE == 0:
-                checks.collect(wait=True)
         checks.finish()
 
     def _trace(
@@ -147,8 +145,8 @@ class _Checks:
 
     def __init__(self, verifier: Verifier | None, attempts: Attempts, thread: ThreadPoolExecutor) -> None:
         self._verifier, self._attempts, self._thread = verifier, attempts, thread
-        self._gathered: list[Trace] = []
-        self._at_work: tuple[list[Trace], Future[list[Judgement]]] | None = None
+        self._gathered: list[tuple[Problem, str]] = []
+        self._at_work: tuple[list[tuple[Problem, str]], Future[list[Judgement]]] | None = None
 
     @property
     def idle(self) -> bool:
@@ -162,7 +160,8 @@ class _Checks:
         elif trace.completion.unfinished or not trace.completion.answer:
             self._attempts.judge(trace.problem.id, False)
         else:
-            self._gathered.append(trace)
+            self._gathered.append((trace.problem, trace.completion.answer))
+            self.collect(wait=len(self._gathered) >= GATHERED)
 
     def finish(self) -> None:
         """Waits until every answer is judged and counted."""
@@ -173,10 +172,9 @@ class _Checks:
         """Counts what is judged, waiting for it if asked, and hands on what has gathered; raises what the verifier
         raised."""
         if self._at_work is not None and (wait or self._at_work[1].done()):
-            (traces, future), self._at_work = self._at_work, None
-            for trace, judgement in zip(traces, future.result(), strict=True):
-                self._attempts.judge(trace.problem.id, judgement.right)
+            (answers, future), self._at_work = self._at_work, None
+            for (problem, _), judgement in zip(answers, future.result(), strict=True):
+                self._attempts.judge(problem.id, judgement.right)
         if self._gathered and self._at_work is None and self._verifier is not None:
-            answers = [(trace.problem, trace.completion.answer) for trace in self._gathered]
-            self._at_work = self._gathered, self._thread.submit(self._verifier, answers)
+            self._at_work = self._gathered, self._thread.submit(self._verifier, self._gathered)
             self._gathered = []

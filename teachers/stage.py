@@ -149,7 +149,10 @@ def _gather(
     if len(collection):
         job.say(f"  {len(collection):,} traces are there already")
     progress = Progress(teacher, len(collection.wanted), job.say)
-    grace_s = section.grace_s if isinstance(section, EndpointTeacher) else 0.0
+    grace_s = 0.0
+    if isinstance(section, EndpointTeacher):
+        job.say(f"  asking {section.model} at {section.base_url}, at most {section.concurrency} at once")
+        grace_s = section.grace_s
 
     def stop() -> None:
         teacher.stop("interrupted")
@@ -157,12 +160,10 @@ def _gather(
         threading.Thread(target=job.say, args=(f"  Ctrl-C: nothing new is sent; {waits}",)).start()  # not in a handler
 
     outcomes = teacher.solve(problems, collection.traces())
-    with closing(purse), closing(outcomes), graceful(stop, grace_s):
+    with closing(purse), closing(outcomes), progress, graceful(stop, grace_s):
         for outcome in outcomes:
             collection.add(outcome)
             progress.count(outcome)
-    if progress.traces or progress.failed:
-        job.say(f"  {progress.line()}")
     if teacher.stopped == "interrupted":
         raise Interrupted(f"interrupted; {len(collection):,} traces are kept, and the same command goes on from there")
     if teacher.stopped:

@@ -49,6 +49,7 @@ class EndpointEngine:
     ) -> None:
         self.section, self.first_pause_s, self.watch = section, first_pause_s, watch or Watch()
         self.answered = self.reasoned = 0
+        self._served: set[str] = set()
         self.pace = Pace(section, self.watch.say, first_pause_s=first_pause_s)
         self._key = api_key
         self._url = f"{section.base_url}/chat/completions"
@@ -132,7 +133,15 @@ class EndpointEngine:
         if isinstance(outcome, Completion):
             self.answered += 1
             self.reasoned += bool(outcome.reasoning)
+            self._alarm(outcome.model)
         ended.put_nowait((request, outcome))
+
+    def _alarm(self, served: str) -> None:
+        """Says once for each other name that answers come from another model, which only a recipe can allow."""
+        asked = self.section.model
+        if served not in self._served and not reply.same_model(asked, served):
+            self.watch.say(f"asked for the model {asked!r}, and {served!r} answers, which the recipe allows")
+        self._served.add(served)
 
     def _judge(self, error: EngineError, request: Request) -> Failure | EngineError:
         """A refusal or a missing reasoning is this request's alone where others went well."""

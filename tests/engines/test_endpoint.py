@@ -14,7 +14,7 @@ from distill import engines
 from distill.engines.endpoint import EndpointEngine
 from distill.engines.reply import retry_after, same_model
 from distill.errors import EngineError, InputError, MissingReasoning
-from distill.records import Completion, Failure, Request, Sampling
+from distill.records import Completion, Failure, Request, Sampling, Watch
 from distill.teacher_sections import EndpointTeacher
 
 Script = Callable[[dict[str, Any], int], Any]
@@ -230,8 +230,11 @@ def test_another_model_is_an_error_unless_allowed(server: Server) -> None:
     server.script = lambda body, n: good(model="deepseek-v3.2")
     with pytest.raises(EngineError, match=r"answered with 'deepseek-v3.2'"):
         only(engine(server))
-    outcome = only(engine(server, allow_other_model=True))
-    assert isinstance(outcome, Completion) and outcome.model == "deepseek-v3.2"
+    said: list[str] = []
+    section = EndpointTeacher(kind="endpoint", model="deepseek/r1", base_url=server.url, allow_other_model=True)
+    outcomes = [outcome for _, outcome in EndpointEngine(section, KEY, watch=Watch(said.append)).complete(asks(3))]
+    assert all(isinstance(outcome, Completion) and outcome.model == "deepseek-v3.2" for outcome in outcomes)
+    assert said == ["asked for the model 'deepseek/r1', and 'deepseek-v3.2' answers, which the recipe allows"]
 
 
 def test_which_names_are_one_model() -> None:

@@ -192,3 +192,39 @@ def test_two_commands_on_one_run_do_not_meet(counting: Any, command: Any) -> Non
     assert code == 3 and "another distill is at work on" in said
     first.kill()
     first.communicate()
+
+
+def test_shards_share_the_cap(tmp_path: Path, counting: Any, command: Any) -> None:
+    counting.tokens = lambda body: body["max_tokens"]
+    budget = PRICES | {"max_usd": 0.4}
+    recipe = command.recipe(200, budget=budget, concurrency=8, sampling={"max_tokens": 1000})
+    code, said = command.run("sample", recipe, "--estimate", "8")
+    assert code == 0, said
+    processes = [command.start("sample", recipe, "--shard", f"{part}/2") for part in (1, 2)]
+    for process in processes:
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 3 and "the budget does not hold one more request" in said, said
+    billed = sum(prompt + 10 * answer for prompt, answer in counting.billed) / 1e6
+    assert 0.36 < billed <= 0.4
+    code, said = command.run("sample", recipe)
+    assert code == 3 and f"{len(counting.billed)} traces are kept" in said, said
+    code, said = command.run("sample", recipe, "--set", "teacher.budget.max_usd=9")
+    assert code == 0 and len(sealed(tmp_path / "runs" / "loopback")) == len(counting.billed) == 200
+
+
+def test_a_torn_line_is_cut_off_and_said(tmp_path: Path, counting: Any, command: Any) -> None:
+    recipe = command.recipe(30)
+    assert command.run("sample", recipe, "--estimate", "10")[0] == 0
+    journal = tmp_path / "runs" / "loopback" / "2-traces" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-100])
+    code, said = command.run("sample", recipe)
+    assert code == 0 and "was torn" in said and "9 traces are there already" in said, said
+    assert len(sealed(tmp_path / "runs" / "loopback")) == 30 and len(counting.asked[0]) == 31
+
+
+def test_another_served_model_stops_the_run_unless_the_recipe_allows_it(counting: Any, command: Any) -> None:
+    recipe = command.recipe(5, model="r1-0528")
+    code, said = command.run("sample", recipe)
+    assert code == 3 and "asked for the model 'r1-0528', and the server answered with 'r1'" in said
+    code, said = command.run("sample", recipe, "--set", "teacher.allow_other_model=true")
+    assert code == 0 and "'r1' answers, which the recipe allows" in said

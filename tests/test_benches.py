@@ -1,0 +1,35 @@
+"""The benches run, small, and end with the JSON that they promise; what hangs on no clock is held to its figure."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parent / "bench"
+
+
+def figures(name: str, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, BENCH / name, *arguments], capture_output=True, text=True, cwd=BENCH.parents[1], timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return last
+
+
+@pytest.mark.slow
+def test_sampling_keeps_its_memory_however_many_answers_come() -> None:
+    found = figures("bench_sampling.py", "--requests", "300", "--memory", "12000")
+    assert found["memory_growth_mib"] < 40, "12,000 answers of 8 kB are 100 MB"
+    assert found["requests_per_s"] > 0 and found["cpu_ms_per_request"] > 0
+    peers = ("peer_requests_per_s", "peer_cpu_ms_per_request", "rate_ratio", "cpu_ratio")
+    assert all(found[key] is None for key in peers)
+
+
+def test_asking_only_where_it_is_needed_saves_tokens() -> None:
+    found = figures("bench_attempts.py")
+    assert found["simulated_ratio"] < 0.6
+    assert found["ratio"] is None or found["ratio"] < 0.6
