@@ -198,7 +198,7 @@ def peek(
 def status(run: RunArg, as_json: JsonOption = False) -> None:
     """Says which stages of a run are done."""
     from distill.run import STAGES
-    from distill.views import summary
+    from distill.views import summary, traces_so_far
 
     found = _run(run)
     manifests = {stage: found.manifest(stage) for stage in STAGES}
@@ -207,6 +207,8 @@ def status(run: RunArg, as_json: JsonOption = False) -> None:
         return
     for stage, manifest in manifests.items():
         state = f"done {manifest['sealed']}, {manifest['seconds']} s" if manifest else "not done"
+        if stage == "sample" and not manifest and (count := traces_so_far(found)):
+            state = f"not done, {count:,} traces so far"
         print(f"{STAGES[stage]:11} {state}")
     if manifests["gate"]:
         summary(found, sys.stdout)

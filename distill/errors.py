@@ -4,6 +4,7 @@ DistillError                 3  a stage failed
 ├── InputError               2  the recipe or its input is wrong: nothing was done
 │   └── RecipeError          2  the recipe itself
 ├── EngineError              3  an engine cannot go on (bad key, unknown model, no server)
+│   ├── Refused              3  the server takes nobody's request, and bills none
 │   └── MissingReasoning     3  a reasoning teacher sent no reasoning
 ├── ShardError               3  a shard or manifest on disk cannot be read
 ├── Interrupted            130  Ctrl-C, after what was in flight has come in
@@ -29,6 +30,10 @@ class RecipeError(InputError):
 
 class EngineError(DistillError, RuntimeError):
     """The engine cannot go on, whatever is asked of it: raised, never recorded as one trace's failure."""
+
+
+class Refused(EngineError):
+    """The server takes no request of ours (a bad key, an unknown model, no money left, no server): none is billed."""
 
 
 class MissingReasoning(EngineError):

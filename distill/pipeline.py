@@ -95,17 +95,17 @@ def sample_some(recipe: Recipe, run: Run, say: Say, *, shard: str | None, pilot:
     plan.check(recipe, ["problems", "sample"])
     prints = plan.fingerprints(recipe)
     road = Road(recipe, run, say)
-    with run.lock(wait=part is not None), _verifier(road) as verifier:
-        if run.done("sample", prints["sample"]):
-            raise InputError(f"{run.folder('sample')} is done already; there is nothing left to ask for")
-        if not run.done("problems", prints["problems"]):
-            _write_recipe(road)
-            _do("problems", road, prints["problems"])
-        run.begin("sample", prints["sample"], plan.teacher_print(recipe))
-        if pilot is not None:
-            return sample_pilot(_job(road, verifier), pilot)
-    with _verifier(road) as verifier:  # the lock is off: other shards begin beside this one
-        return sample_shard(_job(road, verifier), part or Shard(1, 1))
+    with _verifier(road) as verifier:
+        with run.lock(wait=part is not None):
+            if run.done("sample", prints["sample"]):
+                raise InputError(f"{run.folder('sample')} is done already; there is nothing left to ask for")
+            if not run.done("problems", prints["problems"]):
+                _write_recipe(road)
+                _do("problems", road, prints["problems"])
+            run.begin("sample", prints["sample"], plan.teacher_print(recipe))
+            if part is None:
+                return sample_pilot(_job(road, verifier), pilot or 1)
+        return sample_shard(_job(road, verifier), part)  # the lock is off: other shards begin beside this one
 
 
 def _write_recipe(road: Road) -> None:

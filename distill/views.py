@@ -54,6 +54,17 @@ def summary(run: Run, stream: TextIO) -> None:
         console.print(f"release: {run.root / release['path']}", soft_wrap=True)
 
 
+def traces_so_far(run: Run) -> int:
+    """How many traces are there while the stage is not sealed, those of shards included."""
+    folder = run.root / STAGES["sample"]
+    count = 0
+    for path in (folder / "journal.jsonl", *folder.glob("shards/*/journal.jsonl")):
+        if path.exists():
+            with path.open("rb") as file:
+                count += sum(1 for _ in file)
+    return count
+
+
 def records_of(run: Run, stage: str, limit: int, reason: str | None) -> Iterator[tuple[dict[str, Any], str]]:
     """The first records of a stage as data and as text; raises InputError for a stage that has none."""
     if stage not in _PLACES:

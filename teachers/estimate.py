@@ -14,12 +14,15 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A total over all problems: what is spent on those asked, what is expected, and between which bounds."""
+    """A total over all problems: what is spent on those asked, what is expected, and between which bounds.
+
+    `high` is None where one problem alone was asked, which bounds nothing.
+    """
 
     spent: float
     expected: float
     low: float
-    high: float
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Estimate:
     estimated: int
     tokens: Interval
     usd: Interval | None
+    cap_usd: float | None
 
     def facts(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -47,20 +51,24 @@ class Estimate:
         said = [
             f"estimate from {self.asked:,} of {self.problems:,} problems: {came}",
             f"          {'spent so far':>16}{'whole recipe':>16}   {CONFIDENCE:.0%} interval",
-            f"  tokens  {self.tokens.spent:>16,.0f}{self.tokens.expected:>16,.0f}"
-            f"   {self.tokens.low:,.0f} to {self.tokens.high:,.0f}",
+            f"  tokens  {self.tokens.spent:>16,.0f}{self.tokens.expected:>16,.0f}   {_bounds(self.tokens, 0)}",
         ]
         if self.usd is not None:
-            said.append(
-                f"  dollars {self.usd.spent:>16,.4f}{self.usd.expected:>16,.2f}"
-                f"   {self.usd.low:,.2f} to {self.usd.high:,.2f}"
-            )
+            said.append(f"  dollars {self.usd.spent:>16,.4f}{self.usd.expected:>16,.2f}   {_bounds(self.usd, 2)}")
         if self.right:
             each = f"  a verified trace takes {self.tokens.spent / self.right:,.0f} tokens"
             said.append(each + (f" and ${self.usd.spent / self.right:.4f}" if self.usd is not None else ""))
         if self.estimated:
             said.append(f"  {self.estimated:,} traces came without a count of tokens: theirs is taken from the text")
+        if self.usd is not None and self.cap_usd is not None and self.usd.expected > self.cap_usd:
+            enough = int(self.problems * self.cap_usd / self.usd.expected)
+            said.append(f"  max_usd: {self.cap_usd:g} is enough for about {enough:,} of the {self.problems:,} problems")
         return said
+
+
+def _bounds(found: Interval, digits: int) -> str:
+    high = "unknown; ask for two problems or more" if found.high is None else f"{found.high:,.{digits}f}"
+    return f"{found.low:,.{digits}f} to {high}"
 
 
 def estimate(traces: Iterable[Trace], right: int, asked: int, problems: int, budget: Budget | None) -> Estimate:
@@ -89,6 +97,7 @@ def estimate(traces: Iterable[Trace], right: int, asked: int, problems: int, bud
         estimated=estimated,
         tokens=interval([*map(float, tokens.values()), *rest], problems),
         usd=interval([*usd.values(), *rest], problems) if priced else None,
+        cap_usd=budget.max_usd if budget is not None else None,
     )
 
 
@@ -96,7 +105,7 @@ def interval(values: list[float], of: int, confidence: float = CONFIDENCE) -> In
     """The total of `of` values of which these are a simple random sample: Student's t with the correction for a finite
     population (Cochran, Sampling Techniques, 3rd edition, sections 2.6 to 2.8); never less than what is spent.
 
-    One value alone has no interval: its upper bound is infinite unless it is all there is.
+    One value alone has no upper bound, unless it is all there is.
     """
     from scipy.stats import t
 
@@ -104,7 +113,7 @@ def interval(values: list[float], of: int, confidence: float = CONFIDENCE) -> In
     if count >= of:
         return Interval(spent, spent, spent, spent)
     if count < 2:
-        return Interval(spent, spent * of / max(1, count), spent, math.inf)
+        return Interval(spent, spent * of / max(1, count), spent, None)
     error = stdev(values) / math.sqrt(count) * math.sqrt(1 - count / of) * of
     reach = float(t.ppf((1 + confidence) / 2, count - 1)) * error
     expected = fmean(values) * of

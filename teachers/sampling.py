@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from distill.errors import Refused
 from distill.records import Completion, Engine, Failure, Judgement, Problem, Request, Trace, Verifier
 from distill.teacher_sections import AskedTeacher
 from teachers.attempts import Attempts
@@ -40,7 +41,7 @@ class LiveTeacher:
         self.stopped = ""
         self._verifier = verifier if section.keep_per_problem is not None else None
         self._stopping = ""
-        self._sent: dict[str, tuple[Problem, float]] = {}
+        self._sent: dict[str, tuple[Request, Problem, float]] = {}
 
     @property
     def in_flight(self) -> int:
@@ -65,7 +66,7 @@ class LiveTeacher:
             outcomes = self.engine.complete(self._requests(checks))
             try:
                 for request, outcome in outcomes:
-                    problem, started = self._sent.pop(request.id)
+                    _, problem, started = self._sent.pop(request.id)
                     cost = self.purse.settle(request, outcome)
                     if isinstance(outcome, Failure):
                         self.attempts.ended(problem.id)
@@ -74,6 +75,10 @@ class LiveTeacher:
                     trace = self._trace(request, problem, outcome, cost, time.monotonic() - started)
                     yield trace
                     checks.add(trace)
+            except Refused:
+                for request, _, _ in self._sent.values():
+                    self.purse.settle(request, Failure(request.id, "Refusal", "", 1))
+                raise
             finally:
                 if isinstance(outcomes, Generator):
                     outcomes.close()
@@ -114,7 +119,7 @@ class LiveTeacher:
     def _request(self, problem: Problem, number: int) -> Request:
         seed = self.section.seed + number
         request = Request(Trace.name(problem, seed), problem.ask, seed, self.section.sampling.record())
-        self._sent[request.id] = (problem, time.monotonic())
+        self._sent[request.id] = (request, problem, time.monotonic())
         return request
 
     def _recall(self, done: Iterable[Trace], checks: "_Checks") -> None:

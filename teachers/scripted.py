@@ -18,7 +18,7 @@ class DryTeacher(LiveTeacher):
         self._right = section.right
 
     def _script(self, request: Request) -> str:
-        problem, _ = self._sent[request.id]
+        _, problem, _ = self._sent[request.id]
         return _text(problem, request.seed, self._right)
 
 

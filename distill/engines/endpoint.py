@@ -21,7 +21,7 @@ from distill.engines import reply
 from distill.engines.pace import Pace
 from distill.engines.reply import Refusal, Trouble
 from distill.engines.stream import Stream
-from distill.errors import EngineError, MissingReasoning
+from distill.errors import EngineError, MissingReasoning, Refused
 from distill.records import Completion, Failure, Request, Watch, estimated_tokens
 from distill.teacher_sections import EndpointTeacher
 
@@ -167,7 +167,7 @@ class EndpointEngine:
                 if not unreached:
                     self.pace.failed(started, request.id, trouble.kind, trouble.wait_s)
                 if attempt == tries and unreached:
-                    raise EngineError(f"no server answers at {self._url}: {trouble}") from trouble
+                    raise Refused(f"no server answers at {self._url}: {trouble}") from trouble
                 if attempt == tries or not self.watch.may_retry(request, trouble.kind):
                     return Failure(request.id, trouble.kind, self._hush(str(trouble)), attempt)
                 pause = self._pause(attempt, trouble.wait_s)

@@ -20,6 +20,7 @@ FEWEST_TRIES = 10  # ended in the window, before "most of them failed" means any
 FEWEST_REQUESTS = 5  # that failed: one request that no server takes is not an outage
 LONGEST_PROBE_S = 240.0
 POLL_S = 0.05
+SAID_FROM_S = 10.0  # shorter waits are nobody's concern
 CLOSED_S = 3600.0
 
 
@@ -125,7 +126,7 @@ class Pace:
         """
         now = self.clock()
         if asked_s is not None:
-            self._hold_until = max(self._hold_until, now + min(asked_s, self.section.timeout_s))
+            self._hold(now, min(asked_s, self.section.timeout_s))
         if trouble in OVERLOAD and started >= self._cut_at:
             before, self.level, self._slow_start, self._cut_at = self.room, max(1.0, self.level / 2), False, now
             if self.room < before:
@@ -137,6 +138,11 @@ class Pace:
             self.outage, self._outage_at = True, now
             self._hold_until = max(self._hold_until, now + self._probe_s)
             self.say(f"most requests of the last minute failed ({trouble}): pausing for {self._probe_s:g} s")
+
+    def _hold(self, now: float, asked_s: float) -> None:
+        if asked_s >= SAID_FROM_S and now + asked_s > self._hold_until + SAID_FROM_S:
+            self.say(f"the server asks to wait {asked_s:.0f} s")
+        self._hold_until = max(self._hold_until, now + asked_s)
 
     def _still_out(self, now: float, trouble: str) -> None:
         out_s = now - self._outage_at

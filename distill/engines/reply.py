@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from distill import think
 from distill.answers import error_text
-from distill.errors import EngineError, MissingReasoning
+from distill.errors import EngineError, MissingReasoning, Refused
 from distill.records import Completion
 
 LONGEST_TOKEN = 32  # bytes; a whole answer of longer tokens means that its reasoning was not counted
@@ -28,7 +28,7 @@ class Trouble(Exception):
         self.kind, self.wait_s = kind, wait_s
 
 
-class Refusal(EngineError):
+class Refusal(Refused):
     """The server does not take this request (HTTP 400, 413, 422): all's fault if it took no other yet."""
 
 
@@ -129,7 +129,7 @@ def _raise_status(status: int, message: str, headers: Mapping[str, str], model: 
     if status in RETRIED or status >= 500:
         raise Trouble(f"HTTP{status}", f"HTTP {status}: {message}", retry_after(headers))
     text = f"the server refused the request for {model!r} with HTTP {status}: {message}"
-    raise Refusal(text) if status in OWN_FAULT else EngineError(text)
+    raise Refusal(text) if status in OWN_FAULT else Refused(text)
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

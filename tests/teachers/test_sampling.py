@@ -1,5 +1,6 @@
 """Asking teachers: which attempts, how many, what they cost, and when to stop."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import teachers
 from distill.answers import boxed
 from distill.engines.scripted import ScriptedEngine
+from distill.errors import EngineError, Refused
 from distill.journal import Journal
 from distill.records import Completion, Expense, Failure, Judgement, Problem, Request, Sampling, Trace
 from distill.sections import SamplingSection
@@ -199,3 +201,33 @@ def test_closing_closes_the_engine() -> None:
     next(stream)
     stream.close()
     assert closed
+
+
+@pytest.mark.parametrize(("error", "spent"), [(Refused("no such key"), 0.1), (EngineError("lost"), 2.1)])
+def test_a_server_that_takes_nobodys_request_bills_nobody(error: EngineError, spent: float) -> None:
+    class Refusing(Metered):
+        def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
+            taken = iter(requests)
+            asked = [next(taken) for _ in range(3)]
+            assert asked[0] is not None
+            yield self._end(asked[0])
+            raise error
+
+    teacher = LiveTeacher(Refusing(1, 100), endpoint(5.0), "m", purse=Purse(endpoint(5.0).budget))
+    with pytest.raises(EngineError, match=str(error)):
+        list(teacher.solve(PROBLEMS, ()))
+    assert teacher.purse.usd == pytest.approx(spent)
+
+
+def test_answers_are_verified_beside_the_asking_and_never_pile_up() -> None:
+    waiting = []
+
+    def slowly(answers: Sequence[tuple[Problem, str]]) -> list[Judgement]:
+        time.sleep(0.01)
+        waiting.append(len(answers))
+        return verify(answers)
+
+    problems = [Problem.of(f"What is {at}?", str(at), "math", "test") for at in range(1500)]
+    section = scripted(max_per_problem=2, keep_per_problem=1)
+    found = list(teachers.connect(section, slowly).solve(problems, ()))
+    assert len(found) == 1500 == sum(waiting) and max(waiting) <= 501
