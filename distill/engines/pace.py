@@ -18,7 +18,7 @@ WINDOW_S = 60.0
 WINDOW_TRIES = 2000  # and no more than the last so many
 FEWEST_TRIES = 10  # ended in the window, before "most of them failed" means anything
 FEWEST_REQUESTS = 5  # that failed: one request that no server takes is not an outage
-LONGEST_PROBE_S = 240.0
+LONGEST_PROBE_S = 60.0
 POLL_S = 0.05
 SAID_FROM_S = 10.0  # shorter waits are nobody's concern
 CLOSED_S = 3600.0
@@ -42,7 +42,7 @@ class Bucket:
 
 
 class Pace:
-    """Tells when the next try may start. `first_pause_s` scales the pauses of an outage: 15 times that, then doubling.
+    """Tells when the next try may start. `first_pause_s` scales the pauses of an outage: 5 times that, then doubling.
 
     `outage` is true while most requests fail: then one try at a time is let through. Once `closed`, none may start.
     """
@@ -61,7 +61,7 @@ class Pace:
         self.outage = self.closed = False
         self._slow_start = True
         self._cut_at = self._hold_until = self._outage_at = float("-inf")
-        self._first_probe_s = self._probe_s = 15 * first_pause_s
+        self._first_probe_s = self._probe_s = 5 * first_pause_s
         # when a try ended, and the request's id if it failed
         self._recent: deque[tuple[float, str]] = deque(maxlen=WINDOW_TRIES)
         self._expected: float | None = None  # tokens of one request, as the mean so far
