@@ -162,9 +162,11 @@ class Pace:
             self._recent.popleft()
 
     def _most_fail(self) -> bool:
-        failed = [request for _, request in self._recent if request]
-        enough = len(self._recent) >= FEWEST_TRIES
-        if not enough or 2 * len(failed) <= len(self._recent):
+        """Whether most of the last minute's tries failed, or of the last two rounds of them: a busy minute has seen
+        thousands of answers, which must not hide that there are none any more."""
+        recent = list(self._recent)[-max(2 * FEWEST_TRIES, 2 * self.room) :]
+        failed = [request for _, request in recent if request]
+        if len(recent) < FEWEST_TRIES or 2 * len(failed) <= len(recent):
             return False
         return len(set(failed)) >= min(FEWEST_REQUESTS, self.section.concurrency)
 
