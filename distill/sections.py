@@ -102,7 +102,7 @@ class Curate(Section):
     verify: bool = True
     """Drop traces whose answer is wrong or cannot be verified."""
     max_tokens: int | None = Field(None, gt=0)
-    """Drop completions longer than this, by the teacher's own count or an estimate of 4 characters a token."""
+    """Drop completions longer than this, by the teacher's own count or an estimate of 3 bytes a token."""
     verify_timeout_s: float = Field(5, gt=0)
     """For one answer; then its worker is killed and the answer counts as unverifiable."""
     decontaminate: Decontaminate = Decontaminate()

@@ -1,5 +1,5 @@
-"""Teachers solve: take problems, give traces. `connect` makes the teacher that a recipe's section asks for; `sample`
-carries a whole stage, from problems on disk to traces on disk.
+"""Teachers solve: take problems, give traces. `connect` makes the teacher that a recipe's section asks for;
+`teachers.stage` carries a whole stage, from problems on disk to traces on disk.
 
 A replay teacher brings its own problems and is not asked: its traces come from `teachers.replay.Replay`.
 """

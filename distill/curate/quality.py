@@ -3,8 +3,6 @@
 from distill import answers, think
 from distill.records import Trace
 
-_CHARACTERS_A_TOKEN = 4
-
 
 def unfinished(trace: Trace) -> str | None:
     """Cut off by the token limit, or the thinking never closed."""
@@ -36,10 +34,8 @@ def bad_format(trace: Trace) -> str | None:
 
 
 def too_long(trace: Trace, max_tokens: int | None) -> str | None:
-    """Longer than `max_tokens` by the teacher's own count, or by an estimate of four characters a token."""
+    """Longer than `max_tokens` by the teacher's own count, or by an estimate from the text."""
     if max_tokens is None:
         return None
-    counted = trace.completion.completion_tokens
-    if counted is None:
-        counted = (len(trace.completion.reasoning) + len(trace.completion.answer)) // _CHARACTERS_A_TOKEN
+    counted = trace.completion.probable_tokens
     return f"{counted:,} tokens" if counted > max_tokens else None

@@ -18,7 +18,7 @@ import aiohttp
 from yarl import URL
 
 from distill.engines import reply
-from distill.engines.pace import Pace
+from distill.engines.pace import Pace, Try
 from distill.engines.reply import Refusal, Trouble
 from distill.engines.stream import Stream
 from distill.errors import EngineError, MissingReasoning, Refused
@@ -84,8 +84,8 @@ class EndpointEngine:
                         break
                     if request is None:
                         break
-                    started = self.pace.started(_worst(request))
-                    running.add(task := loop.create_task(self._one(session, request, started, ended)))
+                    made = self.pace.started(_worst(request))
+                    running.add(task := loop.create_task(self._one(session, request, made, ended)))
                     task.add_done_callback(running.discard)
                     in_flight += 1
                 if not in_flight and (over or fatal):
@@ -119,12 +119,12 @@ class EndpointEngine:
         self,
         session: aiohttp.ClientSession,
         request: Request,
-        started: float,
+        made: Try,
         ended: asyncio.Queue[tuple[Request, Outcome]],
     ) -> None:
         """One request to its end, whatever that is; nothing but a cancellation gets out of here."""
         try:
-            outcome: Outcome = await self._attempts(session, request, started)
+            outcome: Outcome = await self._attempts(session, request, made)
         except EngineError as error:
             outcome = self._judge(error, request)
         except Exception as error:  # told to the one who asks, never lost in a task
@@ -152,20 +152,20 @@ class EndpointEngine:
         hushed.__cause__ = error.__cause__
         return hushed
 
-    async def _attempts(self, session: aiohttp.ClientSession, request: Request, started: float) -> Completion | Failure:
-        """Tries until an answer comes; the first try counts as on the wire since `started`."""
+    async def _attempts(self, session: aiohttp.ClientSession, request: Request, made: Try) -> Completion | Failure:
+        """Tries until an answer comes; the first try is on the wire already, as far as the pace knows."""
         tries = self.section.max_retries + 1
         for attempt in range(1, tries + 1):
             if attempt > 1:
                 while (wait := self.pace.wait_s()) > 0:
                     await asyncio.sleep(wait * random.uniform(1.0, 1.2))
-                started = self.pace.started(_worst(request))
+                made = self.pace.started(_worst(request))
             try:
                 completion = await self._ask(session, request)
             except Trouble as trouble:
                 unreached = trouble.kind == "NoServer" and not self.answered
                 if not unreached:
-                    self.pace.failed(started, request.id, trouble.kind, trouble.wait_s)
+                    self.pace.failed(made, request.id, trouble.kind, trouble.wait_s)
                 if attempt == tries and unreached:
                     raise Refused(f"no server answers at {self._url}: {trouble}") from trouble
                 if attempt == tries or not self.watch.may_retry(request, trouble.kind):
@@ -173,7 +173,7 @@ class EndpointEngine:
                 pause = self._pause(attempt, trouble.wait_s)
             else:
                 tokens = (completion.prompt_tokens or 0) + completion.probable_tokens
-                self.pace.succeeded(started, tokens, _worst(request))
+                self.pace.succeeded(made, tokens)
                 return completion
             finally:
                 self.pace.left()

@@ -7,6 +7,7 @@ Above it stand the host's own limits per minute, the pauses that it asks for, an
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from distill.errors import EngineError
 from distill.teacher_sections import EndpointTeacher
@@ -22,6 +23,13 @@ LONGEST_PROBE_S = 60.0
 POLL_S = 0.05
 SAID_FROM_S = 10.0  # shorter waits are nobody's concern
 CLOSED_S = 3600.0
+
+
+class Try(NamedTuple):
+    """A try on the wire: when it started, and the tokens that were set aside for it."""
+
+    at: float
+    tokens: float
 
 
 class Bucket:
@@ -88,30 +96,34 @@ class Pace:
                 wait = max(wait, bucket.wait_s(now))
         return max(0.0, wait)
 
-    def started(self, worst_tokens: int) -> float:
-        """Counts a try that starts now; gives the time, which its end is told with."""
+    def started(self, worst_tokens: int) -> Try:
+        """Counts a try that starts now; its end is told with what this gives.
+
+        Its tokens are set aside as the mean so far, or at their worst before anything is known.
+        """
         self.on_wire += 1
+        made = Try(self.clock(), worst_tokens if self._expected is None else self._expected)
         if self._requests is not None:
             self._requests.take(1)
         if self._tokens is not None:
-            self._tokens.take(self._guess(worst_tokens))
-        return self.clock()
+            self._tokens.take(made.tokens)
+        return made
 
     def left(self) -> None:
         """A try is no longer on the wire, however it ended."""
         self.on_wire -= 1
 
-    def succeeded(self, started: float, tokens: int, worst_tokens: int) -> None:
+    def succeeded(self, made: Try, tokens: int) -> None:
         """An answer came, with so many tokens: the level rises, fast at first, and by one a round after an overload."""
         if self._tokens is not None:
-            self._tokens.take(tokens - self._guess(worst_tokens))
+            self._tokens.take(tokens - made.tokens)
         self._answers += 1
         self._expected = (
             tokens if self._expected is None else self._expected + (tokens - self._expected) / self._answers
         )
         self._note("")
         if self.outage:
-            if started < self._outage_at:
+            if made.at < self._outage_at:
                 return
             self.outage, self._probe_s = False, self._first_probe_s
             self._recent.clear()
@@ -119,20 +131,22 @@ class Pace:
         gain = GAIN if self._slow_start else 1 / self.level
         self.level = min(float(self.section.concurrency), self.level + gain)
 
-    def failed(self, started: float, request: str, trouble: str, asked_s: float | None) -> None:
+    def failed(self, made: Try, request: str, trouble: str, asked_s: float | None) -> None:
         """A try failed: halves the level on overload, once for all that were on the wire together.
 
         Raises EngineError when the server has not answered for `max_outage_s`.
         """
         now = self.clock()
+        if self._tokens is not None:
+            self._tokens.take(-made.tokens)
         if asked_s is not None:
             self._hold(now, min(asked_s, self.section.timeout_s))
-        if trouble in OVERLOAD and started >= self._cut_at:
+        if trouble in OVERLOAD and made.at >= self._cut_at:
             before, self.level, self._slow_start, self._cut_at = self.room, max(1.0, self.level / 2), False, now
             if self.room < before:
                 self.say(f"{trouble}: going on with {self.room} at once instead of {before}")
         self._note(request)
-        if self.outage and started >= self._outage_at:
+        if self.outage and made.at >= self._outage_at:
             self._still_out(now, trouble)
         elif not self.outage and self._most_fail():
             self.outage, self._outage_at = True, now
@@ -169,6 +183,3 @@ class Pace:
         if len(recent) < FEWEST_TRIES or 2 * len(failed) <= len(recent):
             return False
         return len(set(failed)) >= min(FEWEST_REQUESTS, self.section.concurrency)
-
-    def _guess(self, worst_tokens: int) -> float:
-        return worst_tokens if self._expected is None else self._expected

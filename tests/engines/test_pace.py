@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from distill.engines.pace import GAIN, START, Bucket, Pace
+from distill.engines.pace import GAIN, START, Bucket, Pace, Try
 from distill.errors import EngineError
 from distill.teacher_sections import EndpointTeacher
 
@@ -36,11 +36,11 @@ class Played:
         self.clock.now += after_s
         self.end(started, trouble, tokens, asked_s)
 
-    def end(self, started: float, trouble: str = "", tokens: int = 100, asked_s: float | None = None) -> None:
+    def end(self, made: Try, trouble: str = "", tokens: int = 100, asked_s: float | None = None) -> None:
         if trouble:
-            self.pace.failed(started, f"p{self.number}", trouble, asked_s)
+            self.pace.failed(made, f"p{self.number}", trouble, asked_s)
         else:
-            self.pace.succeeded(started, tokens, 1000)
+            self.pace.succeeded(made, tokens)
         self.pace.left()
 
     def round(self, trouble: str = "", after_s: float = 1.0) -> int:
@@ -130,6 +130,15 @@ def test_tokens_per_minute_hold_on_the_whole_though_they_are_known_only_afterwar
         played.one(after_s=0.0, tokens=250)
         spent += 250
     assert 0.9 * 6000 * 60 <= spent <= 6000 * 60 + 1000
+
+
+def test_what_was_set_aside_comes_back_when_a_try_fails_or_needed_less() -> None:
+    played = Played(tokens_per_minute=6000)
+    first = [played.pace.started(1000) for _ in range(3)]
+    played.end(first[0], "Timeout")
+    played.end(first[1], tokens=100)
+    played.end(first[2], tokens=100)
+    assert played.pace.wait_s() == pytest.approx(2.0), "200 tokens at 100 a second"
 
 
 def test_a_bucket_saves_up_a_second_at_most() -> None:
