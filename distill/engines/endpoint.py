@@ -8,16 +8,13 @@ import asyncio
 import dataclasses
 import json
 import random
-import socket
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from yarl import URL
 
-from distill.engines import reply
+from distill.engines import connection, reply
 from distill.engines.pace import Pace, Try
 from distill.engines.reply import Refusal, Trouble
 from distill.engines.stream import Stream
@@ -28,7 +25,7 @@ from distill.teacher_sections import EndpointTeacher
 LONGEST_PAUSE_S = 60.0
 TICK_S = 0.2  # how often is looked for requests that are there now and were not before
 AT_ONCE = 16  # outcomes handed on before the loop runs again: measured best of 4, 8, 16 and 32
-LONGEST_BODY = 256 * 2**20  # bytes; no answer is that long, and memory is not the server's to fill
+SECRET_FROM = 12  # characters; shorter keys are no secrets (EMPTY, none), and may well be words of an answer
 Outcome = Completion | Failure | EngineError
 
 
@@ -65,12 +62,12 @@ class EndpointEngine:
         try:
             yield from self._stream(loop, iter(requests))
         finally:
-            _shut(loop)
+            connection.shut(loop)
 
     def _stream(
         self, loop: asyncio.AbstractEventLoop, requests: Iterator[Request | None]
     ) -> Iterator[tuple[Request, Completion | Failure]]:
-        session = loop.run_until_complete(self._open())
+        session = loop.run_until_complete(connection.opened(self.section, self._key))
         ended: asyncio.Queue[tuple[Request, Outcome]] = asyncio.Queue()
         running: set[asyncio.Task[None]] = set()
         in_flight, over, fatal = 0, False, None
@@ -99,21 +96,10 @@ class EndpointEngine:
                 if fatal and not (self.answered and self.pace.on_wire):
                     break
         finally:
-            loop.run_until_complete(_cancel())
+            loop.run_until_complete(connection.cancel_all())
             loop.run_until_complete(session.close())
         if fatal:
             raise fatal
-
-    async def _open(self) -> aiohttp.ClientSession:
-        proxy = _proxy(self.section.base_url)
-        authorization = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        return aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self.section.timeout_s, sock_connect=min(60, self.section.timeout_s)),
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
-            headers={"Content-Type": "application/json", **authorization},
-            proxy=proxy.with_user(None) if proxy else None,
-            proxy_auth=aiohttp.BasicAuth.from_url(proxy) if proxy else None,
-        )
 
     async def _one(
         self,
@@ -194,7 +180,7 @@ class EndpointEngine:
                 if answer.status == 200 and answer.content_type == "text/event-stream":
                     data = await self._streamed(answer)
                 else:
-                    said = b"".join([chunk async for chunk in _bounded(answer)])
+                    said = b"".join([chunk async for chunk in connection.pieces(answer)])
                     data = reply.read(answer.status, answer.headers, said, self.section.model)
         except aiohttp.InvalidURL as error:
             raise EngineError(f"{self._url} is not an address") from error
@@ -207,6 +193,8 @@ class EndpointEngine:
             raise Trouble("Disconnected", f"the connection was lost ({what})") from error
         allow = self.section.allow_other_model
         completion = reply.completion(data, self.section.model, allow_other_model=allow, host=self._host)
+        if self._key is None or len(self._key) < SECRET_FROM:
+            return completion
         return dataclasses.replace(
             completion,
             reasoning=self._hush(completion.reasoning),
@@ -217,7 +205,7 @@ class EndpointEngine:
 
     async def _streamed(self, answer: aiohttp.ClientResponse) -> dict[str, Any]:
         stream = Stream()
-        async for chunk in _bounded(answer):
+        async for chunk in connection.pieces(answer):
             stream.feed(chunk)
         return reply.checked(stream.data(), answer.headers, self.section.model)
 
@@ -255,49 +243,3 @@ async def _arrived(ended: asyncio.Queue[tuple[Request, Outcome]]) -> list[tuple[
     while len(found) < AT_ONCE and not ended.empty():
         found.append(ended.get_nowait())
     return found
-
-
-async def _bounded(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The body in pieces; raises Trouble where it never seems to end."""
-    size = 0
-    async for chunk in answer.content.iter_any():
-        size += len(chunk)
-        if size > LONGEST_BODY:
-            raise Trouble("BadBody", f"the answer is longer than {LONGEST_BODY >> 20} MiB")
-        yield chunk
-
-
-def _proxy(url: str) -> URL | None:
-    """The proxy that the environment names for an address.
-
-    Looked up here, once: aiohttp's `trust_env` does it for every request, in a thread, and reads ~/.netrc as well.
-    """
-    parts = urlsplit(url)
-    named = getproxies().get(parts.scheme)
-    return URL(named) if named and not proxy_bypass(parts.hostname or "") else None
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket that shows signs of life: a teacher thinks for minutes, and routers drop connections that are still."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-    return made
-
-
-async def _cancel() -> None:
-    """Cancels all else that the loop runs and waits until it is gone."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-
-
-def _shut(loop: asyncio.AbstractEventLoop) -> None:
-    """Closes a loop and the threads that it may have started to look names up."""
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()

@@ -200,7 +200,7 @@ def test_a_server_that_falls_silent_is_a_timeout(server: Server, sent: bytes) ->
 
 
 def test_an_answer_without_end_does_not_fill_the_memory(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distill.engines.endpoint.LONGEST_BODY", 1 << 20)
+    monkeypatch.setattr("distill.engines.connection.LONGEST_BODY", 1 << 20)
 
     async def flood(body: dict[str, Any], n: int, writer: asyncio.StreamWriter) -> None:
         writer.write(http(b"", length=1 << 40))
@@ -365,3 +365,10 @@ def test_another_try_is_asked_for(server: Server) -> None:
 
     [outcome] = outcomes(engine(server, Watch(may_retry=may_retry), max_retries=9))
     assert isinstance(outcome, Failure) and outcome.attempts == 2 and asked == [("p0#0", "HTTP500")] * 2
+
+
+def test_a_key_that_is_a_word_is_left_in_the_answers(server: Server) -> None:
+    server.says(http(answer(content="The set is EMPTY.", reasoning_content="EMPTY, so 0.")))
+    section = EndpointTeacher(kind="endpoint", model="r1", base_url=server.url)
+    [(_, outcome)] = EndpointEngine(section, "EMPTY").complete(asks(1))
+    assert isinstance(outcome, Completion) and outcome.answer == "The set is EMPTY."
