@@ -53,17 +53,29 @@ def travel(recipe: Recipe, run: Run, until: str | None, say: Say) -> dict[str, F
     """
     stages = plan.stages_until(until)
     prints = plan.fingerprints(recipe)
-    plan.check(recipe, stages[len(_done(run, stages, prints)) :])
+    plan.check(recipe, stages[len(_done(recipe, run, stages, prints)) :])
     with run.lock():
         return _stages(Road(recipe, run, say), stages, prints)
 
 
-def _done(run: Run, stages: list[str], prints: dict[str, str]) -> list[str]:
-    return list(itertools.takewhile(lambda stage: run.done(stage, prints[stage]), stages))
+def _done(recipe: Recipe, run: Run, stages: list[str], prints: dict[str, str]) -> list[str]:
+    """The first stages, as far as they are sealed; traces that a budget cut short are not, once it is another one."""
+
+    def done(stage: str) -> bool:
+        return run.done(stage, prints[stage]) and not (stage == "sample" and _cap_changed(recipe, run))
+
+    return list(itertools.takewhile(done, stages))
+
+
+def _cap_changed(recipe: Recipe, run: Run) -> bool:
+    manifest, teacher = run.manifest("sample") or {}, recipe.teacher
+    if not manifest.get("left_undone"):
+        return False
+    return teacher.kind != "endpoint" or teacher.budget is None or teacher.budget.caps != manifest["caps"]
 
 
 def _stages(road: Road, stages: list[str], prints: dict[str, str]) -> dict[str, Facts]:
-    done = _done(road.run, stages, prints)
+    done = _done(road.recipe, road.run, stages, prints)
     _write_recipe(road)
     manifests: dict[str, Facts] = {}
     for stage in stages:
@@ -97,7 +109,7 @@ def sample_some(recipe: Recipe, run: Run, say: Say, *, shard: str | None, pilot:
     road = Road(recipe, run, say)
     with _verifier(road) as verifier:
         with run.lock(wait=part is not None):
-            if run.done("sample", prints["sample"]):
+            if run.done("sample", prints["sample"]) and not _cap_changed(recipe, run):
                 raise InputError(f"{run.folder('sample')} is done already; there is nothing left to ask for")
             if not run.done("problems", prints["problems"]):
                 _write_recipe(road)

@@ -58,6 +58,9 @@ class Budget(Section):
     """US dollars per million prompt tokens."""
     usd_per_million_output: float | None = Field(None, ge=0)
     """US dollars per million completion tokens, reasoning included."""
+    when_spent: Literal["stop", "go_on"] = "stop"
+    """What happens once the cap is reached: stop there, to go on when it is raised, or go on to curation with what is
+    there. Raising the cap asks for the rest in either case."""
 
     @model_validator(mode="after")
     def _prices_and_caps_fit(self) -> Self:
@@ -70,6 +73,11 @@ class Budget(Section):
         if self.max_usd is None and self.max_tokens is None and not self.priced:
             raise ValueError("budget: it says nothing; write max_usd with the two prices, or max_tokens")
         return self
+
+    @property
+    def caps(self) -> dict[str, float | None]:
+        """What the budget holds, as a manifest states it."""
+        return {"max_usd": self.max_usd, "max_tokens": self.max_tokens}
 
     @property
     def priced(self) -> bool:

@@ -18,9 +18,11 @@ class LiveTeacher:
     """A teacher that is asked through an engine. Attempt i at a problem has seed `section.seed` + i.
 
     `attempts` and `purse` tell how far it is; `stopped` says, after `solve`, why not everything was asked, and is empty
-    when everything was. `together` is for engines in this process: a problem's attempts are asked for at once, so that
-    they share the reading of its prompt, and nothing hangs on how fast the verifier is, so that the same problems
-    meet in the same batches each time.
+    when everything was; `left_undone` is how many requests the budget did not hold.
+
+    `together` is for engines in this process: a problem's attempts are asked for at once, so that they share the
+    reading of its prompt, and nothing hangs on how fast the verifier is, so that the same problems meet in the same
+    batches each time.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class LiveTeacher:
         self.engine, self.section, self.name = engine, section, name
         self.purse, self.together = purse or Purse(), together
         self.attempts = Attempts((), section)
-        self.stopped = ""
+        self.stopped, self.left_undone = "", 0
         self._verifier = verifier if section.keep_per_problem is not None else None
         self._stopping = ""
         self._sent: dict[str, tuple[Request, Problem, float]] = {}
@@ -57,7 +59,7 @@ class LiveTeacher:
 
         `problems` is iterated over once a round, `done` once: neither needs to be in memory.
         """
-        self.stopped = ""
+        self.stopped, self.left_undone = "", 0
         self.attempts = Attempts(problems, self.section, together=self.together)
         self._sent.clear()
         with ThreadPoolExecutor(1, "verifier") as thread:
@@ -109,9 +111,10 @@ class LiveTeacher:
                 yield None
             else:
                 self._sent.pop(waits.id)
+                self.left_undone = 1 + self.attempts.lacking()
                 self.stopped = (
                     f"the budget does not hold one more request: {self.purse.cap()} are spent, and at least "
-                    f"{1 + self.attempts.lacking():,} more requests are to be sent; raise it to go on"
+                    f"{self.left_undone:,} more requests are to be sent; raise it to go on"
                 )
                 return
         self.stopped = self._stopping

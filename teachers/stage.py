@@ -166,11 +166,15 @@ def _gather(
             progress.count(outcome)
     if teacher.stopped == "interrupted":
         raise Interrupted(f"interrupted; {len(collection):,} traces are kept, and the same command goes on from there")
-    if teacher.stopped:
+    facts = {"spent_usd": purse.usd, "spent_tokens": purse.prompt_tokens + purse.completion_tokens}
+    if budget is None or not teacher.stopped:
+        return facts
+    if budget.when_spent == "stop":
         raise DistillError(
             f"{teacher.stopped}; {len(collection):,} traces are kept, and the same command goes on from there"
         )
-    return {"spent_usd": purse.usd, "spent_tokens": purse.prompt_tokens + purse.completion_tokens}
+    job.say(f"  {teacher.stopped}; going on with {len(collection):,} traces")
+    return facts | {"left_undone": teacher.left_undone, "caps": budget.caps}
 
 
 def _share(section: Asked, of: int) -> Asked:

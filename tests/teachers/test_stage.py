@@ -228,3 +228,18 @@ def test_another_served_model_stops_the_run_unless_the_recipe_allows_it(counting
     assert code == 3 and "asked for the model 'r1-0528', and the server answered with 'r1'" in said
     code, said = command.run("sample", recipe, "--set", "teacher.allow_other_model=true")
     assert code == 0 and "'r1' answers, which the recipe allows" in said
+
+
+def test_a_spent_budget_may_go_on_with_what_is_there(tmp_path: Path, counting: Any, command: Any) -> None:
+    counting.tokens = lambda body: body["max_tokens"]
+    budget = PRICES | {"max_usd": 0.2, "when_spent": "go_on"}
+    recipe = command.recipe(60, budget=budget, sampling={"max_tokens": 1000})
+    code, said = command.run("sample", recipe)
+    assert code == 0 and "more requests are to be sent; raise it to go on; going on with 19 traces" in said, said
+    manifest = json.loads((tmp_path / "runs" / "loopback" / "2-traces" / "manifest.json").read_text())
+    assert manifest["left_undone"] == 41 and len(sealed(tmp_path / "runs" / "loopback")) == 19
+    code, said = command.run("sample", recipe)
+    assert code == 0 and "2-traces: already done" in said
+    code, said = command.run("sample", recipe, "--set", "teacher.budget.max_usd=2")
+    assert code == 0 and "19 traces are there already" in said and len(sealed(tmp_path / "runs" / "loopback")) == 60
+    assert len(counting.billed) == 60
