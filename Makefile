@@ -12,6 +12,11 @@ test: .venv/ready lint
 bench: .venv/ready
 	$(BIN)/python tests/bench/bench_attempts.py
 	$(BIN)/python tests/bench/bench_sampling.py
+	$(BIN)/python tests/bench/bench_verify.py
+	$(BIN)/python tests/bench/bench_quality.py
+	$(BIN)/python tests/bench/bench_decontaminate.py
+	$(BIN)/python tests/bench/bench_duplicates.py
+	$(BIN)/python tests/bench/bench_curate.py --gb 0.2
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

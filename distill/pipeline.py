@@ -8,7 +8,6 @@ import itertools
 import json
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,8 @@ from distill import plan, shards
 from distill.errors import DistillError, GateClosed, InputError
 from distill.recipe import Recipe, model_path
 from distill.records import (
-    REASONS,
     Checkpoint,
     Completion,
-    Dropped,
     Engine,
     Failure,
     GateReport,
@@ -170,34 +167,22 @@ def _job(road: Road, verifier: Any) -> Any:
 
 def _curate(road: Road) -> Facts:
     import evals
-    from distill.curate import Index, curate
+    from distill.curate.stage import Job, curate
 
-    folder, section = road.run.folder("curate"), road.recipe.curate
-    questions = evals.questions(road.recipe.gate.tasks)
-    index = Index(questions, section.decontaminate.ngram, section.decontaminate.common_in)
-    kept = shards.PartWriter(folder, Trace)
-    dropped = shards.PartWriter(folder / "dropped", Dropped)
-    reasons: Counter[str] = Counter()
+    recipe, run = road.recipe, road.run
+    prompts = evals.questions(recipe.gate.tasks)
     with _verifier(road) as verifier:
-        traces = shards.read_parts(road.run.folder("sample"), Trace)
-        for trace, verdict in _progress(curate(traces, section, verifier, index), road.say):
-            if verdict.keep:
-                kept.add(trace)
-            else:
-                dropped.add(Dropped(trace, verdict.reason, verdict.detail))
-                reasons[verdict.reason] += 1
-    kept.close()
-    dropped.close()
-    counted = {reason: reasons[reason] for reason in REASONS if reasons[reason]}
-    road.say(f"  read {kept.count + dropped.count:,}, kept {kept.count:,}")
-    for reason, count in counted.items():
-        road.say(f"  dropped {count:,}: {reason}")
-    return {
-        "read": kept.count + dropped.count,
-        "kept": kept.count,
-        "dropped": counted,
-        "decontaminated_against": sorted(questions),
-    }
+        job = Job(
+            section=recipe.curate,
+            student=recipe.student,
+            prompts=prompts,
+            traces=run.folder("sample"),
+            folder=run.folder("curate"),
+            votes=run.root / "votes.jsonl",
+            verifier=verifier,
+            say=road.say,
+        )
+        return curate(job) | {"decontaminated_against": sorted(prompts)}
 
 
 def _train(road: Road) -> Facts:
@@ -339,7 +324,8 @@ def _release(road: Road) -> Facts:
 def _verifier(road: Road) -> Any:
     from distill.curate.verify import VerifierPool
 
-    return VerifierPool(timeout_s=road.recipe.curate.verify_timeout_s)
+    section = road.recipe.curate
+    return VerifierPool(timeout_s=section.verify_timeout_s, memory_mb=section.verify_memory_mb)
 
 
 def _now_and_then(say: Say, every_s: float = 5.0) -> Say:
@@ -354,16 +340,6 @@ def _now_and_then(say: Say, every_s: float = 5.0) -> Say:
         say(f"  {line}")
 
     return report
-
-
-def _progress(items: Iterator[Any], say: Say, every_s: float = 10.0) -> Iterator[Any]:
-    """Passes items on and says now and then how many there were."""
-    last = time.monotonic()
-    for count, item in enumerate(items, 1):
-        if time.monotonic() - last > every_s:
-            say(f"  {count:,} so far")
-            last = time.monotonic()
-        yield item
 
 
 _STAGES: dict[str, Callable[[Road], Facts]] = {

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from distill.errors import InputError
-from distill.recipe import Recipe, api_key, located, model_path
+from distill.recipe import HERE, Recipe, api_key, located, model_path
 from distill.run import STAGES, fingerprint, hash_path
 from distill.sections import GateTask
 from distill.tasknames import RG_PREFIX
@@ -32,7 +32,7 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     prints["problems"] = fingerprint([_plain(item) for item in source], files)
     prints["sample"] = fingerprint(teacher_print(recipe), _attempts(recipe), prints["problems"])
     targets = [{"task": task.task, "path": hash_path(task.path), **_drawn(task)} for task in recipe.gate.tasks]
-    prints["curate"] = fingerprint(_plain(recipe.curate), targets, prints["sample"])
+    prints["curate"] = fingerprint(_curation(recipe), targets, prints["sample"])
     student = _plain(recipe.student)
     prints["train"] = fingerprint(student, hash_path(model_path(recipe.student.base)), prints["curate"])
     prints["gate"] = fingerprint(_plain(recipe.gate), list(recipe.release.variants), prints["train"])
@@ -55,8 +55,14 @@ def check(recipe: Recipe, stages: list[str]) -> None:
             api_key(teacher.api_key_env)
         elif teacher.kind == "local":
             located("teacher.model", teacher.model)
-    if "train" in stages or "gate" in stages:
+    if {"curate", "train", "gate"} & set(stages):
         located("student.base", recipe.student.base)
+    judge = recipe.curate.judge
+    if judge is not None and "curate" in stages:
+        if judge.engine.kind == "endpoint":
+            api_key(judge.engine.api_key_env, "curate.judge.engine")
+        else:
+            located("curate.judge.engine.model", judge.engine.model)
     for task in recipe.gate.tasks:
         needed = task.path is not None and ("curate" in stages or "gate" in stages)
         if needed and not Path(str(task.path)).expanduser().exists():
@@ -71,6 +77,21 @@ def stages_until(until: str | None) -> list[str]:
     if until not in names:
         raise InputError(f"--until {until!r} is no stage; write one of {', '.join(names)}")
     return names[: names.index(until) + 1]
+
+
+def _curation(recipe: Recipe) -> list[Any]:
+    """What curation depends on: its own section, the judge's files, and the student, whose tokens are counted and whose
+    size decides what is selected."""
+    section = recipe.curate.model_dump(mode="json", exclude={"workers", "warn_share"})
+    files: list[str | None] = []
+    if recipe.curate.judge is not None:
+        engine, judge = recipe.curate.judge.engine, section["judge"]
+        judge["engine"] = {key: value for key, value in judge["engine"].items() if key not in OPERATIONAL}
+        files = [hash_path(recipe.curate.judge.prompt or str(HERE / "curate" / "judge.md"))]
+        files += [hash_path(model_path(engine.model))] if engine.kind == "local" else []
+    base = model_path(recipe.student.base)
+    files += [hash_path(str(Path(base) / name)) for name in ("tokenizer.json", "config.json")]
+    return [section, recipe.student.base, recipe.student.revision, files]
 
 
 def _attempts(recipe: Recipe) -> list[int | None]:

@@ -12,18 +12,20 @@ _STAND_IN = "USERTURN7f3a9c51STANDIN"
 """Takes the user's place in the template where the user's text has to be tokenized apart."""
 
 
-def rendered(tokenizer: Any, ask: str) -> str:
-    """The template filled in with the user's turn, up to and with the opening tag."""
+def rendered(tokenizer: Any, ask: str, *, opened: bool = True) -> str:
+    """The template filled in with the user's turn, up to and with the opening tag; it ends as the template ends it
+    where the thinking is not to be `opened`."""
     messages = [{"role": "user", "content": ask}]
-    return think.open_prompt(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    text: str = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return think.open_prompt(text) if opened else text
 
 
-def prompt_ids(tokenizer: Any, ask: str) -> list[int]:
+def prompt_ids(tokenizer: Any, ask: str, *, opened: bool = True) -> list[int]:
     """Token ids of the rendered prompt: all at once, or the user's part by itself where it spells a control token."""
-    prompt = rendered(tokenizer, ask)
+    prompt = rendered(tokenizer, ask, opened=opened)
     if not holds(ask, controls(tokenizer)):
         return ids(tokenizer, prompt, plain=False)
-    before, stand_in, after = rendered(tokenizer, _STAND_IN).partition(_STAND_IN)
+    before, stand_in, after = rendered(tokenizer, _STAND_IN, opened=opened).partition(_STAND_IN)
     if not stand_in:
         return ids(tokenizer, prompt, plain=True)
     parts = ((before, False), (ask, True), (after, False))

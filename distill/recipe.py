@@ -11,8 +11,9 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from distill.curate_sections import Curate
 from distill.errors import InputError, RecipeError
-from distill.sections import Curate, Gate, Problems, ReleaseSection, Section, Student
+from distill.sections import Gate, Problems, ReleaseSection, Section, Student
 from distill.teacher_sections import Teacher
 
 BUNDLED = "bundled:"
@@ -75,14 +76,15 @@ def located(key: str, name: str) -> str:
     return path
 
 
-def api_key(variable: str | None) -> str | None:
-    """The key that an environment variable holds, None where none is named; raises InputError where it holds none."""
+def api_key(variable: str | None, section: str = "teacher") -> str | None:
+    """The key that an environment variable holds, None where none is named; raises InputError, naming the recipe's
+    section, where it holds none."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
         raise InputError(
-            f"teacher.api_key_env: the environment variable {variable} is not set; "
+            f"{section}.api_key_env: the environment variable {variable} is not set; "
             f"write `export {variable}=…`, or take the key out for a server without one"
         )
     return key

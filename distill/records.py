@@ -33,12 +33,26 @@ REASONS = (
     "unfinished",
     "no_answer",
     "api_error",
-    "format",
+    "no_reasoning",
+    "broken_tags",
+    "special_tokens",
+    "too_short",
     "too_long",
+    "code",
+    "long_paragraph",
+    "repetition",
+    "mixed_language",
     "contaminated",
     "wrong_answer",
     "unverifiable",
+    "judge_failed",
     "duplicate",
+    "near_duplicate",
+    "off_difficulty",
+    "enough_for_problem",
+    "off_mix",
+    "off_balance",
+    "over_budget",
 )
 """The closed list of reasons for which curation drops a trace, in the order in which they are tried."""
 
@@ -166,20 +180,41 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A trace that curation dropped, with why."""
-
-    trace: Trace
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class Judgement:
     """What the verifier says of an answer: right, wrong, or None where it could not tell (time, memory, no parse)."""
 
     right: bool | None
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the rules (`by` is `rule`) or a judge (`by` is its model's name) said of a trace's answer. `right` is None
+    where they could not tell, or where the judge itself failed."""
+
+    by: str
+    right: bool | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Kept(Trace):
+    """A trace that curation kept, as it lies on disk: readable as a `Trace`. `tokens` counts reasoning and answer by
+    the student's tokenizer."""
+
+    tokens: int
+    rulings: tuple[Ruling, ...]
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A trace that curation dropped, with why. `beside` is what it was found to repeat: a prompt of the gate, say."""
+
+    trace: Trace
+    reason: str
+    detail: str
+    beside: str
+    rulings: tuple[Ruling, ...]
 
 
 @dataclass(frozen=True)

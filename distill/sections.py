@@ -87,28 +87,6 @@ class SamplingSection(Section):
         return records.Sampling(self.temperature, self.top_p, self.max_tokens)
 
 
-class Decontaminate(Section):
-    """How traces are held against the gate's own prompts."""
-
-    ngram: int = Field(13, ge=4)
-    """Words in a row that may not be shared with a prompt of the gate; shorter prompts are compared whole."""
-    common_in: int = Field(10, ge=2)
-    """Words in a row shared by so many prompts of a task are its template (bound of arXiv 2005.14165, appendix C)."""
-
-
-class Curate(Section):
-    """Which traces reach the student."""
-
-    verify: bool = True
-    """Drop traces whose answer is wrong or cannot be verified."""
-    max_tokens: int | None = Field(None, gt=0)
-    """Drop completions longer than this, by the teacher's own count or an estimate of 3 bytes a token."""
-    verify_timeout_s: float = Field(5, gt=0)
-    """For one answer; then its worker is killed and the answer counts as unverifiable."""
-    decontaminate: Decontaminate = Decontaminate()
-    """Always on: what is tested on is never trained on."""
-
-
 class Lora(Section):
     """The adapter (Hu et al., 2021, arXiv 2106.09685), on every linear layer."""
 

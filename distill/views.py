@@ -3,22 +3,23 @@
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any, TextIO
 
 from pydantic import BaseModel
 
 from distill import shards
 from distill.errors import InputError
-from distill.records import Dropped, Failure, GateReport, Problem, Score, Trace
+from distill.records import REASONS, Dropped, Failure, GateReport, Kept, Problem, Ruling, Score, Trace
 from distill.run import STAGES, Run
 
 _PLACES: dict[str, tuple[str, str, type[Any]]] = {
     "problems": ("problems", "", Problem),
     "traces": ("sample", "", Trace),
     "failed": ("sample", "failed", Failure),
-    "kept": ("curate", "", Trace),
+    "kept": ("curate", "", Kept),
     "dropped": ("curate", "dropped", Dropped),
 }
 
@@ -73,29 +74,45 @@ def records_of(run: Run, stage: str, limit: int, reason: str | None) -> Iterator
     folder = run.root / STAGES[name] / inner
     if run.manifest(name) is None:
         raise InputError(f"{run.root} has no {stage} yet; `distill {name} RECIPE` makes them")
-    shown = 0
-    for record in shards.read_parts(folder, kind):
-        if reason is not None and not (isinstance(record, Dropped) and record.reason == reason):
-            continue
-        if shown == limit:
-            return
-        shown += 1
+    if reason is not None and (kind is not Dropped or reason not in REASONS):
+        what = (
+            f"{reason!r} is no reason; write one of {', '.join(REASONS)}"
+            if kind is Dropped
+            else "--reason is for dropped"
+        )
+        raise InputError(what)
+    found = (one for one in shards.read_parts(folder, kind) if reason is None or one.reason == reason)
+    for record in islice(found, limit):
         yield shards.to_row(record), _text(record)
 
 
 def _text(record: Any) -> str:
     if isinstance(record, Dropped):
-        return f"── dropped: {record.reason} ({record.detail})\n{_text(record.trace)}"
+        beside = f"[found there: {_shown(record.beside)}]\n" if record.beside else ""
+        why = f"── dropped: {record.reason} ({_shown(record.detail)})"
+        return f"{why}\n{_text(record.trace)}{_rulings(record.rulings)}{beside}"
     if isinstance(record, Trace):
         said = record.completion
+        tokens = f", {record.tokens:,} tokens" if isinstance(record, Kept) else ""
+        rulings = _rulings(record.rulings) if isinstance(record, Kept) else ""
         return (
-            f"── {record.id}, {record.teacher}, {said.finish}\n{_shown(record.problem.prompt)}\n"
+            f"── {record.id}, {record.teacher}, {said.finish}{tokens}\n{_shown(record.problem.prompt)}\n"
             f"[right answer: {_shown(record.problem.answer)}]\n<think>\n{_shown(said.reasoning)}\n</think>\n"
-            f"{_shown(said.answer)}\n"
+            f"{_shown(said.answer)}\n{rulings}"
         )
     if isinstance(record, Problem):
         return f"── {record.id}, {record.source}\n{_shown(record.prompt)}\n[right answer: {_shown(record.answer)}]\n"
     return f"── {record.id}: {record.error} after {record.attempts} attempts: {_shown(record.message)}\n"
+
+
+def _rulings(rulings: Iterable[Ruling]) -> str:
+    said = {True: "right", False: "wrong", None: "cannot tell"}
+    lines = (f"[{_shown(one.by)}: {said[one.right]}{_because(one.detail)}]\n" for one in rulings)
+    return "".join(lines)
+
+
+def _because(detail: str) -> str:
+    return f", {_shown(detail)}" if detail else ""
 
 
 def _shown(text: str) -> str:

@@ -20,6 +20,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("distill.tasknames", "distill.answers"),
     ("distill.sections",),
     ("distill.teacher_sections",),
+    ("distill.curate_sections",),
     ("distill.recipe",),
     ("distill.run",),
     ("distill.plan",),

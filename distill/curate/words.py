@@ -1,15 +1,40 @@
-"""Answers that are words: an option's letter, a short text, or who is a knight; compared as strings, in linear time."""
+"""Answers that are a short text, compared as strings in linear time: a word, a list of words, brackets, Yes or No.
+
+The box counts, or what follows the last "answer is", or the last line; an explanation behind a bare first line is
+overlooked where the reference is one of `PAIRS`. Case, quotes, Markdown, LaTeX's `\\text{}` and the punctuation at the
+end do not matter, nor how the words of a list are parted; their order does.
+"""
 
 import re
 
+from distill.curate import numbers
+from distill.curate.final import Final
 from distill.records import Judgement, Problem
 
-_WRAPPED = re.compile(r"\\(?:text|mathrm|textbf|textit|mathbf|mbox|texttt)\s*\{([^{}]*)\}")
-_LETTER = re.compile(r"\(([A-Za-z])\)|([A-Za-z])(?=[).:]|$)")
-_ANSWER_LETTER = re.compile(r"answer(?:\s+is|:)[\s:*]*\(?([A-Z])\b")
-_BRACKETED = re.compile(r"\(([A-Za-z])\)")
-_OPTION = re.compile(r"^\s*\(([A-Z])\)\s*(.+?)\s*$", re.MULTILINE)
-_ANSWER_TEXT = re.compile(r"answer(?: is|:)[ *:]*([^\n]+)", re.IGNORECASE)
+LONGEST = 10_000
+"""Characters, from the end, that are looked at where the answer is not in a box."""
+
+PAIRS = (("valid", "invalid"), ("true", "false"), ("yes", "no"))
+"""References that are one of two words: then the word counts, whatever sentence it stands in."""
+
+_WRAPPED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|texttt|textsf|emph|underline|mathrm|mathbf|mathit|mathtt|mbox|operatorname) ?"
+    r"\{([^{}]*)\}"
+)
+_STATED = re.compile(
+    r"\b(?:answer|result|(?:sorted|final|ordered|alphabetical) (?:list|order|words))(?: would be| must be| is|:)"
+    r"[ :*_]*([^\n]+)",
+    re.IGNORECASE,
+)
+_MARKER = re.compile(r"(?:[-*•]|\(?[0-9]{1,3}[.)])[ \t]+")
+_PARTED = re.compile(r"(?:[,;|<>→]|->|\\to\b|\\quad|\\\\)+")
+_NEGATED = re.compile(
+    r"\b(?:not|n't|isn't|never)(?: (?:deductively|logically|necessarily|an?|the))* (valid|true|false)\b"
+)
+_OPPOSITE = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
+_LAID_OUT = re.compile(
+    r"\\[,;:! ]|\\(?:text|textbf|texttt|mathrm|mathbf|left|right|quad)(?![A-Za-z])|[\\$*`'\"~]|&[a-z]{2};"
+)
 
 
 def unwrap(text: str) -> str:
@@ -17,80 +42,133 @@ def unwrap(text: str) -> str:
     for _ in range(3):
         text = _WRAPPED.sub(r"\1", text)
     text = re.sub(r"\\([{}\[\]()$%&#_<> ,;!])", r"\1", text)
-    return text.replace("**", "").strip().strip("$").strip()
-
-
-def judge_choice(problem: Problem, answer: str, boxes: list[str]) -> Judgement:
-    """Letters compared: (B), B, b and `B. …` are the same; a box that holds an option's words is that option."""
-    gold = _letter(problem.answer)
-    if not gold:
-        return Judgement(None, f"the reference answer {problem.answer[:40]!r} is not an option's letter")
-    found = _letter(boxes[-1]) or _option(problem.prompt, boxes[-1]) if boxes else _stated_letter(answer)
-    if not found:
-        return Judgement(False, "the answer names no option")
-    return Judgement(True) if found == gold else Judgement(False, f"({found}) is not ({gold})")
-
-
-def judge_text(problem: Problem, answer: str, boxes: list[str]) -> Judgement:
-    """Compared without case, white space at will, quotes around and punctuation at the end. Without a box, what
-    follows the last "answer is", or the last line."""
-    readings = [boxes[-1]] if boxes else [*_ANSWER_TEXT.findall(answer)[-1:], answer.strip().splitlines()[-1]]
-    gold = normal(problem.answer)
-    found = [normal(reading) for reading in readings]
-    if gold in found or (_signs_only(gold) and gold.replace(" ", "") in [text.replace(" ", "") for text in found]):
-        return Judgement(True)
-    return Judgement(False, f"{found[0][:60]!r} is not {gold[:60]!r}")
-
-
-def judge_knights(problem: Problem, answer: str, boxes: list[str]) -> Judgement:
-    """Every name must be told rightly; the last statement about a name counts. The box is read first, and the whole
-    answer only where the box leaves a name out."""
-    solution = problem.meta.get("solution")
-    if not isinstance(solution, dict) or not solution:
-        return Judgement(None, "the problem has no solution in its meta")
-    told = _statements(boxes[-1], solution) if boxes else {}
-    if told.keys() != solution.keys():
-        told = _statements(answer, solution)
-    missing = sorted(solution.keys() - told.keys())
-    if missing:
-        return Judgement(False, f"the answer does not say what {', '.join(missing)} is")
-    wrong = sorted(name for name, knight in solution.items() if told[name] != knight)
-    return Judgement(False, f"{', '.join(wrong)} told wrongly") if wrong else Judgement(True)
+    return text.replace("**", "").replace("~", " ").strip().strip("$").strip()
 
 
 def normal(text: str) -> str:
     """The form in which texts are compared; a text of nothing but punctuation keeps it."""
     text = " ".join(unwrap(text).casefold().split())
-    return text.strip("\"'“”‘’` ").rstrip(".,;:!? ").strip("\"'“”‘’` ") or text
+    return text.strip("\"'“”‘’`*_ ").rstrip(".,;:!? ").strip("\"'“”‘’`*_ ") or text
 
 
-def _signs_only(text: str) -> bool:
-    return not any(character.isalnum() for character in text)
+def judge(problem: Problem, said: Final) -> Judgement:
+    """Right where a reading of the answer is the reference; see the module."""
+    gold = normal(problem.answer)
+    if gold in _OPPOSITE:
+        found = _one_of_two(gold, said)
+        right = found == gold
+    else:
+        readings = [normal(reading) for reading in _read(gold, said)]
+        found = readings[0]
+        right = any(_equal(gold, reading) for reading in readings)
+    if right:
+        return Judgement(True, said.note)
+    return Judgement(False, f"{found[:60]!r} is not {gold[:60]!r}" if found else f"it does not say {gold[:60]!r}")
 
 
-def _letter(text: str) -> str:
-    match = _LETTER.match(unwrap(text))
-    return (match[1] or match[2]).upper() if match else ""
+def judge_signs(problem: Problem, said: Final) -> Judgement | None:
+    """For a reference of nothing but signs, such as `] ] >`; None for any other.
+
+    Its braces make LaTeX's own unreadable, so where only signs stand between a box and the last brace of its line, the
+    box goes on to there: `\\boxed{} ]}` says `} ]`.
+    """
+    gold = "".join(problem.answer.split())
+    if not gold or any(character.isalnum() for character in gold):
+        return None
+    whole = said.whole[-LONGEST:]
+    _, opening, rest = whole.rpartition("\\boxed{")
+    if opening:
+        line = rest.partition("\n")[0].rpartition("}")[0]
+        if not line and not said.boxes:
+            return None  # the box never closes
+        closed = bool(said.boxes) and any(character.isalnum() for character in line[len(said.boxes[-1]) :])
+        readings = [said.boxes[-1] if closed or not line else line]
+    else:
+        readings = list(said.texts) or _readings(whole)
+    found = [_signs(reading) for reading in readings]
+    if gold in found or gold in [text.removesuffix(".") for text in found]:
+        return Judgement(True)
+    return Judgement(False, f"{(found or [''])[0][:60]!r} is not {gold[:60]!r}")
 
 
-def _option(prompt: str, text: str) -> str:
-    """The letter of the one option of the prompt that has these words."""
-    letters = [letter for letter, words in _OPTION.findall(prompt) if normal(words) == normal(text)]
-    return str(letters[0]) if len(letters) == 1 else ""
+def _signs(text: str) -> str:
+    """Signs without white space and layout; `\\text{…}` around all of them is taken off, but not their own braces."""
+    text = text.strip()
+    while (found := re.match(r"\$?\\(?:text|texttt|mathrm|textbf|mathbf) ?\{", text)) and text.rstrip("$").endswith(
+        "}"
+    ):
+        text = text.rstrip("$")[found.end() : -1].strip()
+    text = re.sub(r"\\(?:lbrace|rbrace|langle|rangle|lt|gt)(?![A-Za-z])", lambda one: _NAMED[one[0]], text)
+    return "".join(_LAID_OUT.sub("", text).split())
 
 
-def _stated_letter(answer: str) -> str:
-    for pattern in (_ANSWER_LETTER, _BRACKETED):
-        found = pattern.findall(answer)
-        if found:
-            return str(found[-1]).upper()
-    return _letter(answer)
+_NAMED = {"\\lbrace": "{", "\\rbrace": "}", "\\langle": "<", "\\rangle": ">", "\\lt": "<", "\\gt": ">"}
 
 
-def _statements(text: str, solution: dict[str, bool]) -> dict[str, bool]:
-    """`X is a knight`, `X: knave`, `X = knave`, `X is not a knight`; the last about each name."""
-    names = {name.casefold(): name for name in solution}
-    either = "|".join(map(re.escape, names))
-    plain = re.sub(r"[\\*_${}&~]", " ", unwrap(text)).casefold()
-    pattern = rf"\b({either})\b\s*(?:is|are|[:=,(\-–—→])?\s*(not\s+)?(?:an?\s+|the\s+)?\b(knight|knave)\b"
-    return {names[name]: (kind == "knight") != bool(no) for name, no, kind in re.findall(pattern, plain)}
+def _read(gold: str, said: Final) -> list[str]:
+    """The readings of an answer, one at least: its box, or all that may be one in the text."""
+    if said.texts:
+        return [said.text]
+    readings = _readings(said.whole[-LONGEST:])
+    count = len(gold.split())
+    if count > 1:  # a list may have every word on a line of its own
+        lines = [line for line in said.whole[-LONGEST:].splitlines() if line.strip()]
+        readings.append(" ".join(lines[-count:]))
+    return readings
+
+
+def _readings(text: str) -> list[str]:
+    """Where an answer without a box may stand: behind the last "answer is", in the last line, or in a closing list."""
+    text = text.strip()
+    lines = text.splitlines()
+    stated = [reading for reading in _STATED.findall(text.replace("**", "")) if reading.strip(" .:*_")]
+    last = lines[-1] if lines else ""
+    closing: list[str] = []
+    while lines and (mark := _MARKER.match(lines[-1].strip())):
+        closing.insert(0, lines.pop().strip()[mark.end() :])
+    listed = [" ".join(closing)] if closing else []
+    return stated[-1:] + listed if stated else [last, *listed]
+
+
+def _equal(gold: str, found: str) -> bool:
+    if gold == found:
+        return True
+    number, other = numbers.read(gold), numbers.read(found)
+    if number is not None and other is not None:
+        return number.value == other.value and number.sign == other.sign
+    words = gold.split()
+    return len(words) > 1 and words == _list_of(found, "and" in words)
+
+
+def _list_of(text: str, with_and: bool) -> list[str]:
+    """A list's words, however they are parted and marked."""
+    text = text.strip("[](){}")
+    words = [word.strip("\"'“”‘’`.") for word in _PARTED.sub(" ", text).split()]
+    return [
+        word for word in words if word and (with_and or word != "and") and not re.fullmatch(r"[0-9]{1,3}[.)]", word)
+    ]
+
+
+def _one_of_two(gold: str, said: Final) -> str:
+    """Which of the reference's pair the answer says; empty where it says neither, or both."""
+    if said.texts:
+        return _word_in(gold, said.text) if len(said.texts) == 1 else ""
+    whole = said.whole[-LONGEST:].strip()
+    lines = whole.splitlines() or [""]
+    stated = _STATED.findall(whole.replace("**", ""))
+    bare = normal(lines[-1])
+    if bare in (gold, _OPPOSITE[gold]):
+        return bare
+    tried = [*stated[-1:], lines[-1], lines[0]]
+    return next((word for reading in tried if (word := _word_in(gold, reading))), "")
+
+
+def _word_in(gold: str, text: str) -> str:
+    text = normal(text).replace("n't", " not")
+    pair = (gold, _OPPOSITE[gold])
+    first = re.match(r"[a-z]+", text)
+    if first and first[0] in pair and gold in PAIRS[-1] and not re.search(r"\b(?:yes or no|no or yes)\b", text):
+        return first[0]
+    text = _NEGATED.sub(lambda found: _OPPOSITE[found[1]], text)
+    found = {word for word in re.findall(r"[a-z]+", text) if word in pair}
+    return found.pop() if len(found) == 1 else ""

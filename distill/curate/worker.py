@@ -1,7 +1,8 @@
 """One worker of the verifier: `python -m distill.curate.worker FD MEMORY_MB TIMEOUT_S`.
 
 Takes JSON problems with answers from the socket FD, one at a time; says `started` once the libraries are loaded, and
-then the judgement. Ends when the socket closes.
+then the judgement. Ends when the socket closes, or when what it keeps between answers (sympy's caches) has grown to
+half of its memory: an answer shall not pay for those before it.
 """
 
 import json
@@ -11,6 +12,7 @@ import signal
 import sys
 from dataclasses import asdict
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from distill.curate import compare
 from distill.records import Judgement, Problem
@@ -26,18 +28,28 @@ def main(fd: int, memory_mb: int, timeout_s: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns of the clock that is off by intent
     socket = Connection(fd)
+    at_first = 0
     while True:
         try:
             order = json.loads(socket.recv_bytes())
         except EOFError:
             return
-        problem = Problem(**order["problem"])
+        problem = Problem("", "", order["answer"], order["answer_kind"], "", order["meta"])
         compare.prepare(problem)
+        at_first = at_first or _address_space()
         socket.send_bytes(b"started")
         signal.setitimer(signal.ITIMER_REAL, timeout_s + _GRACE_S)
-        judgement = _judge(problem, order["answer"])
+        judgement = _judge(problem, order["text"])
         signal.setitimer(signal.ITIMER_REAL, 0)
         socket.send_bytes(json.dumps(asdict(judgement)).encode())
+        if _address_space() - at_first > memory_mb * 2**20 // 2:
+            return
+
+
+def _address_space() -> int:
+    """Bytes, as RLIMIT_AS counts them (proc_pid_statm(5), first field)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def _judge(problem: Problem, answer: str) -> Judgement:

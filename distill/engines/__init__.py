@@ -8,13 +8,17 @@ from distill.records import Engine, Watch
 from distill.teacher_sections import EndpointTeacher, LocalTeacher
 
 
-def connect(section: EndpointTeacher | LocalTeacher, watch: Watch | None = None) -> Engine:
-    """The engine of a section; raises InputError for a key that is not in the environment or a model that is none."""
+def connect(section: EndpointTeacher | LocalTeacher, watch: Watch | None = None, *, reasons: bool = True) -> Engine:
+    """The engine of a section; raises InputError for a key that is not in the environment or a model that is none.
+
+    `reasons` says that the model must reason: an answer without reasoning is an error then, and a local model's
+    thinking is opened for it. A judge, say, need not.
+    """
     match section:
         case EndpointTeacher():
             from distill.engines.endpoint import EndpointEngine
 
-            return EndpointEngine(section, api_key(section.api_key_env), watch=watch)
+            return EndpointEngine(section, api_key(section.api_key_env), watch=watch, reasons=reasons)
         case LocalTeacher():
             from distill.engines.local import load
 
@@ -24,4 +28,5 @@ def connect(section: EndpointTeacher | LocalTeacher, watch: Watch | None = None)
                 quantization=section.quantization,
                 batch_size=section.batch_size,
                 trust_remote_code=section.trust_remote_code,
+                reasons=reasons,
             )

@@ -33,7 +33,8 @@ class EndpointEngine:
     """An engine over a server. `first_pause_s` is the first pause before another try; each next one is twice as long.
 
     `answered` and `reasoned` count completions since the engine was made: a refusal, or an answer without reasoning,
-    is one attempt's failure only where others went well before; otherwise it is everyone's.
+    is one attempt's failure only where others went well before; otherwise it is everyone's. Where the model need not
+    reason (`reasons` is False), an answer without reasoning is an answer.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class EndpointEngine:
         *,
         first_pause_s: float = 1.0,
         watch: Watch | None = None,
+        reasons: bool = True,
     ) -> None:
         self.section, self.first_pause_s, self.watch = section, first_pause_s, watch or Watch()
         self.answered = self.reasoned = 0
         self._served: set[str] = set()
         self.pace = Pace(section, self.watch.say, first_pause_s=first_pause_s)
-        self._key = api_key
+        self._key, self._reasons = api_key, reasons
         self._url = f"{section.base_url}/chat/completions"
         self._host = urlsplit(section.base_url).hostname or ""
 
@@ -192,7 +194,9 @@ class EndpointEngine:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise Trouble("Disconnected", f"the connection was lost ({what})") from error
         allow = self.section.allow_other_model
-        completion = reply.completion(data, self.section.model, allow_other_model=allow, host=self._host)
+        completion = reply.completion(
+            data, self.section.model, allow_other_model=allow, host=self._host, reasons=self._reasons
+        )
         if self._key is None or len(self._key) < SECRET_FROM:
             return completion
         return dataclasses.replace(

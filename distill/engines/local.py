@@ -71,15 +71,21 @@ class _Waiting:
 
 
 class LocalEngine:
-    """An engine over a loaded causal model. Raises InputError for a tokenizer without a chat template."""
+    """An engine over a loaded causal model. Raises InputError for a tokenizer without a chat template.
 
-    def __init__(self, model: Any, tokenizer: Any, *, name: str, batch_size: int) -> None:
+    Where the model need not reason (`reasons` is False), a prompt ends as the chat template ends it, and a reply
+    without any tag is an answer.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, name: str, batch_size: int, reasons: bool = True) -> None:
         if not tokenizer.chat_template:
             raise InputError(
                 f"the tokenizer of {name} has no chat template; add chat_template.jinja to the model's folder, "
                 "for example that of deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
             )
         self.model, self.tokenizer, self.name, self.batch_size = model.eval(), tokenizer, name, batch_size
+        self.reasons = reasons
+        self._opened = reasons or think.opens(prompts.rendered(tokenizer, "?", opened=False))
         self.stops = _stops(model, tokenizer)
         self.longest: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         self._last_logits = (
@@ -99,11 +105,11 @@ class LocalEngine:
             waiting.paused = False
 
     def render(self, prompt: str) -> str:
-        """The user's turn as the model reads it, ending with the opening tag of its thinking."""
-        return prompts.rendered(self.tokenizer, prompt)
+        """The user's turn as the model reads it, ending with the opening tag of its thinking where it must reason."""
+        return prompts.rendered(self.tokenizer, prompt, opened=self.reasons)
 
     def _row(self, request: Request) -> Row:
-        ids = prompts.prompt_ids(self.tokenizer, request.prompt)
+        ids = prompts.prompt_ids(self.tokenizer, request.prompt, opened=self.reasons)
         digest = hashlib.sha256(f"{request.seed}:{request.id}".encode()).digest()
         room = min(request.sampling.max_tokens, self.longest - len(ids))
         return Row(request, ids, room, random.Random(int.from_bytes(digest[:8], "big")))
@@ -190,7 +196,7 @@ class LocalEngine:
     def _completion(self, row: Row) -> Completion:
         kept = row.drawn[:-1] if row.finish == "stop" else row.drawn
         text = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        thought = think.split(text, opened=True)
+        thought = think.split(text, opened=self._opened)
         return Completion(
             reasoning=thought.reasoning,
             answer=thought.answer,
@@ -210,6 +216,7 @@ def load(
     batch_size: int = 64,
     trust_remote_code: bool = False,
     dtype: str | None = None,
+    reasons: bool = True,
 ) -> LocalEngine:
     """The engine of a model folder, a Hub id or a bundled name; by default in bfloat16 on a GPU and float32 without.
 
@@ -232,7 +239,7 @@ def load(
         raise InputError(f"{path} cannot be loaded as a model: {' '.join(str(error).split())[:400]}") from error
     if quantization == "nf4" and not cuda:
         _check_blocks(model, path)
-    return LocalEngine(model, tokenizer, name=path, batch_size=batch_size)
+    return LocalEngine(model, tokenizer, name=path, batch_size=batch_size, reasons=reasons)
 
 
 def _check_blocks(model: Any, path: str) -> None:

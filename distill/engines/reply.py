@@ -54,9 +54,12 @@ def checked(data: dict[str, Any], headers: Mapping[str, str], model: str) -> dic
     return data
 
 
-def completion(data: Mapping[str, Any], asked: str, *, allow_other_model: bool, host: str = "") -> Completion:
+def completion(
+    data: Mapping[str, Any], asked: str, *, allow_other_model: bool, host: str = "", reasons: bool = True
+) -> Completion:
     """The first choice as a completion; raises Trouble for an empty one or an error in words, MissingReasoning for one
-    that only answers, EngineError for a model that was not asked for. `host` is the provider where none is named."""
+    that only answers though the model `reasons`, EngineError for a model that was not asked for. `host` is the provider
+    where none is named."""
     served = data.get("model") or asked
     if not allow_other_model and not same_model(asked, str(served)):
         raise EngineError(
@@ -71,7 +74,7 @@ def completion(data: Mapping[str, Any], asked: str, *, allow_other_model: bool, 
     finish = FINISHES[stated]
     if not isinstance(message, dict):
         raise Trouble("EmptyAnswer", "the first choice has no message")
-    thought = _thought(message, finish)
+    thought = _thought(message, finish, reasons)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     length = len((thought.reasoning + thought.answer).encode("utf-8", "replace"))
     return Completion(
@@ -104,7 +107,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _thought(message: Mapping[str, Any], finish: str) -> think.Thought:
+def _thought(message: Mapping[str, Any], finish: str, reasons: bool) -> think.Thought:
     thought = think.read_message(message)
     if thought.reasoning:
         return thought
@@ -113,8 +116,10 @@ def _thought(message: Mapping[str, Any], finish: str) -> think.Thought:
         raise Trouble("EmptyAnswer", "the answer has neither content nor reasoning")
     if think.CLOSE in content:
         return thought  # its thinking is there, and empty
-    if error_text(content, alone=True):
+    if error_text(content, alone=reasons):  # a model that never reasons may speak of errors in any answer
         raise Trouble("ErrorText", f"the answer is an error message: {content[:200]}")
+    if not reasons:
+        return thought
     if finish == "length":
         return think.split(content, opened=True)
     had = ", ".join(sorted(name for name, value in message.items() if value)) or "none"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from math_verify import parse, verify
 
 from distill import think
 from distill.answers import reference_answer
@@ -53,6 +54,50 @@ def test_hostile_answers_cost_no_other_answer(pool: VerifierPool) -> None:
     assert judged[1].right is None and judged[9].right is None
 
 
+def test_hostile_answers_end_as_unverifiable(pool: VerifierPool) -> None:
+    towers = ["9**9**9", "\\boxed{9^{9^{9^{9}}}}", "\\boxed{10^{10^{10}}}", "\\boxed{9!!!!!!!}"]
+    too_much = [
+        "7" * 1_000_000,
+        "\\boxed{" + "7" * 1_000_000 + "}",
+        "{" * 10_000,
+        "\\boxed{" + "(" * 400 + ")" * 400 + "}",
+    ]
+    broken = ["\\boxed{\\sqrt{" * 2_000, "\\boxed{\\frac{1}{2}", "\\(" * 5_000, "$\\frac{1}{2$", "\\boxed{\\left(1}"]
+    judged = pool([(HALF, text) for text in [*towers, *too_much, *broken]])
+    assert [judgement.right for judgement in judged] == [None] * 13
+    assert all(judgement.detail == "took longer than 2 s" for judgement in judged[:4])
+
+
+def test_strings_are_never_slow_however_hostile(pool: VerifierPool) -> None:
+    pieces = [
+        "A ",
+        "(A) or ",
+        "answer is ",
+        "zoey and ",
+        "zoey is ",
+        "knights: ",
+        "\\text{",
+        "<answer>",
+        "<think>",
+        "1. a\n",
+        "|",
+    ]
+    solution = {"Zoey": False, "Ethan": True}
+    problems = [
+        Problem.of("?\n(A) one\n(B) two", "(B)", "choice", "test"),
+        Problem.of("?", "valid", "text", "test"),
+        Problem.of("?", "apple banana", "text", "test"),
+        Problem.of("?", "] >", "text", "test"),
+        Problem.of("?", "", "rule", "test", rule="knights_knaves", solution=solution),
+        Problem.of("?\n1. a\n2. b", "2", "rule", "test", rule="lineage"),
+    ]
+    texts = [piece * (1_000_000 // len(piece)) for piece in pieces]
+    answers = [
+        (problem, text) for problem in problems for text in (*texts, *(f"\\boxed{{{text[:15_000]}}}" for text in texts))
+    ]
+    assert not any(judgement.right for judgement in pool(answers))
+
+
 def test_a_killed_worker_is_replaced(pool: VerifierPool) -> None:
     assert pool([FINE])[0].right
     for worker in pool._workers:
@@ -74,6 +119,43 @@ def test_a_worker_killed_at_work_loses_its_own_answer_only() -> None:
         judged = pool([FINE, (HALF, "9**9**9"), FINE])
     assert [judgement.right for judgement in judged] == [True, None, True]
     assert "died" in judged[1].detail
+
+
+def test_what_a_dead_worker_had_at_hand_is_judged_by_another() -> None:
+    with VerifierPool(workers=2, timeout_s=1) as pool:
+        hostile = (HALF, "9**9**9")
+        answers = [FINE, hostile, FINE, FINE, hostile, hostile, FINE, (HALF, "\\boxed{\\frac{1}{3}}"), FINE]
+        judged = pool(answers)
+    assert [judgement.right for judgement in judged] == [True, None, True, True, None, None, True, False, True]
+
+
+def test_a_worker_that_is_killed_before_it_began_loses_nothing() -> None:
+    with VerifierPool(workers=1) as pool:
+        timer = threading.Timer(0.1, lambda: os.kill(pool._workers[0]._process.pid, signal.SIGKILL))
+        timer.start()
+        assert [judgement.right for judgement in pool([FINE] * 3)] == [True] * 3
+
+
+def test_an_answer_that_needs_too_much_memory_is_unverifiable() -> None:
+    with VerifierPool(workers=1, timeout_s=20, memory_mb=256) as pool:
+        judged = pool([FINE, (HALF, "\\boxed{2^{2^{40}}}"), FINE])
+    assert [judgement.right for judgement in judged] == [True, None, True]
+
+
+def test_several_threads_may_ask(pool: VerifierPool) -> None:
+    judged: dict[int, list[bool | None]] = {}
+
+    def ask(number: int) -> None:
+        judged[number] = [
+            judgement.right for judgement in pool([FINE, (HALF, f"\\boxed{{\\frac{{1}}{{{number + 3}}}}}")])
+        ]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert judged == {number: [True, False] for number in range(4)}
 
 
 def test_close_ends_the_workers_and_a_later_call_starts_them_again() -> None:
@@ -111,14 +193,29 @@ def test_works_from_a_script_without_a_main_guard(tmp_path: Path) -> None:
     assert told.stdout.split() == ["True", "False"], told.stderr
 
 
-def test_r1s_finals_on_gsm8k(shared_data: Path) -> None:
-    path = shared_data / "r1_mip_gsm8k_math" / "gsm8k_normal_deepseekR1.json"
-    answers = []
-    for row in json.loads(path.read_text(encoding="utf-8")):
-        problem = Problem.of(row["question"], reference_answer(row["answer"]), "math", "gsm8k")
-        answers.append((problem, think.split(row["deepseek-reasoner (question)"]).answer))
-    with VerifierPool(workers=2) as pool:
-        judged = pool(answers)
-    right = sum(judgement.right is True for judgement in judged)
-    print(f"R1's finals on GSM8K: {right} of {len(judged)} right")
-    assert 548 <= right <= 554 and not any(judgement.right is None for judgement in judged)
+FILES = {
+    "gsm8k_normal_deepseekR1.json": 551,
+    "math_normal_deepseekR1.json": 50,
+    "gsm8k_normal_DSQ.json": 557,
+    "math_normal_DSQ.json": 49,
+    "math_normal_s1.1.json": 49,
+    "math_normal_Limo.json": 40,
+}
+"""Finals of real models, and how many of them math-verify by itself calls right."""
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_finals_of_real_models(shared_data: Path, pool: VerifierPool, name: str) -> None:
+    answers, alone = [], []
+    for row in json.loads((shared_data / "r1_mip_gsm8k_math" / name).read_text(encoding="utf-8")):
+        gold = reference_answer(row["answer"])
+        text = think.split(row.get("deepseek-reasoner (question)") or row["model_answer"]).answer
+        answers.append((Problem.of(row.get("question", text), gold, "math", "test"), text))
+        shown = row["answer"].split("####")[-1].strip() if name.startswith("gsm8k") else f"${gold}$"
+        alone.append(bool(verify(parse(shown), parse(text))))
+    judged = pool(answers)
+    right = [judgement.right is True for judgement in judged]
+    print(f"{name}: {sum(right)} of {len(judged)} right, math-verify alone {sum(alone)}")
+    assert sum(alone) == FILES[name]
+    assert right == alone, "every difference needs a reason; see tests/bench/bench_verify.py"
+    assert not any(judgement.right is None for judgement in judged if name.startswith("gsm8k"))

@@ -218,6 +218,48 @@ def test_empty_thinking_in_tags_is_no_missing_reasoning(server: Server) -> None:
     assert isinstance(outcome, Completion) and (outcome.reasoning, outcome.answer) == ("", "4")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_need_not_reason_only_answers(server: Server, stream: bool) -> None:
+    section = EndpointTeacher(kind="endpoint", model="deepseek/r1", base_url=server.url, stream=stream)
+    plain = EndpointEngine(section, KEY, reasons=False)
+    replies: list[tuple[dict[str, Any], tuple[str, str]]] = [
+        ({"content": "4"}, ("", "4")),
+        ({"content": "4", "reasoning_content": "2 and 2"}, ("2 and 2", "4")),
+        ({"content": "<think>2 and 2</think>4"}, ("2 and 2", "4")),
+        (
+            {"content": "The answer is an error: internal server error."},
+            ("", "The answer is an error: internal server error."),
+        ),
+    ]
+    for message, wanted in replies:
+        server.script = lambda body, n, message=message: good(**message)  # type: ignore[misc]
+        outcome = only(plain)
+        assert isinstance(outcome, Completion) and (outcome.reasoning, outcome.answer) == wanted
+        assert not outcome.unfinished
+    server.script = lambda body, n: good(finish="length", content="It is")
+    outcome = only(plain)
+    assert (
+        isinstance(outcome, Completion) and outcome.unfinished and (outcome.reasoning, outcome.answer) == ("", "It is")
+    )
+
+
+def test_a_plain_models_error_page_and_empty_answer_are_still_trouble(server: Server) -> None:
+    section = EndpointTeacher(kind="endpoint", model="deepseek/r1", base_url=server.url, max_retries=0)
+    for text, error in (("Error code: 500 - oops", "ErrorText"), ("", "EmptyAnswer")):
+        server.script = lambda body, n, text=text: good(content=text)  # type: ignore[misc]
+        outcome = only(EndpointEngine(section, KEY, reasons=False))
+        assert isinstance(outcome, Failure) and outcome.error == error
+
+
+def test_connect_hands_on_whether_a_model_must_reason(server: Server) -> None:
+    server.script = lambda body, n: good(content="4")
+    section = EndpointTeacher(kind="endpoint", model="deepseek/r1", base_url=server.url)
+    [(_, outcome)] = engines.connect(section, reasons=False).complete(asks(1))
+    assert isinstance(outcome, Completion) and outcome.answer == "4"
+    with pytest.raises(MissingReasoning):
+        list(engines.connect(section).complete(asks(1)))
+
+
 def test_counts_of_zero_are_unknown_and_lone_surrogates_go(server: Server) -> None:
     text = json.dumps(good(content="a\ud83d", reasoning="b") | {"usage": {"prompt_tokens": 0}})
     server.script = lambda body, n: web.Response(text=text)

@@ -1,5 +1,6 @@
 """The local engine with a tiny random model made here."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,37 @@ def test_the_closing_tag_survives_though_special(engine: LocalEngine) -> None:
     assert (cut.reasoning, cut.answer, cut.finish) == ("aaa", "", "length") and cut.unfinished
 
 
-def scripted(engine: LocalEngine, word: Callable[[int], str]) -> LocalEngine:
-    made = LocalEngine(engine.model, engine.tokenizer, name="s", batch_size=1)
+def test_a_model_that_need_not_reason_is_asked_without_the_tag(engine: LocalEngine) -> None:
+    def reply(*script: str) -> Completion:
+        made = scripted(engine, lambda step: script[step], reasons=False)
+        assert made.render("a b") == "<user> a b "
+        row = made._row(Request("p", "a b </think> <user> c", 0, Sampling()))
+        ids = [WORDS.index("<user>"), *(WORDS.index(word) for word in ("a", "b"))]
+        assert row.prompt[:3] == ids and row.prompt.count(WORDS.index("<user>")) == 1
+        assert WORDS.index("<think>") not in row.prompt and WORDS.index("</think>") not in row.prompt
+        assert made._row(Request("p", "a b", 0, Sampling())).prompt == ids
+        return run(made, asks(1, max_tokens=len(script)))["p0#0"]
+
+    plain = reply("a", "b", "<eos>")
+    assert (plain.reasoning, plain.answer, plain.finish, plain.prompt_tokens) == ("", "ab", "stop", 2)
+    assert not plain.unfinished and reply("a", "b").unfinished
+    thinks = reply("<think>", "a", "</think>", "b", "<eos>")
+    assert (thinks.reasoning, thinks.answer) == ("a", "b")
+    assert reply("<think>", "a", "<eos>").unfinished
+
+
+def test_a_template_that_opens_the_thinking_itself_does_so_for_everyone(engine: LocalEngine) -> None:
+    tokenizer = copy.copy(engine.tokenizer)
+    tokenizer.chat_template = TEMPLATE + "<think>"
+    made = LocalEngine(engine.model, tokenizer, name="r", batch_size=1, reasons=False)
+    assert made.render("a") == "<user> a <think>"
+    made._step = lambda batch, rows: [WORDS.index("a")]  # type: ignore[method-assign]
+    outcome = run(made, asks(1, max_tokens=2))["p0#0"]
+    assert (outcome.reasoning, outcome.answer) == ("aa", "")
+
+
+def scripted(engine: LocalEngine, word: Callable[[int], str], *, reasons: bool = True) -> LocalEngine:
+    made = LocalEngine(engine.model, engine.tokenizer, name="s", batch_size=1, reasons=reasons)
     steps = iter(range(1000))
     made._step = lambda batch, rows: [WORDS.index(word(next(steps)))] * len(rows)  # type: ignore[method-assign]
     return made
