@@ -8,8 +8,9 @@ texts. One core: this process is kept on one, both take turns, and each one's be
 on every core, and the time until the last one ends. Beside it stands the speed of the rule that curation uses.
 
 Recall: R1's GSM8K and MATH traces are of problems of the gate, all of them; and 200 paraphrases by rule
-(paraphrase.py), with every stage, and by likeness alone. False positives: the training parts of GSM8K and MATH against their tests.
-Without the data folder beside the checkout the speed is that on random words, and the rest is null.
+(paraphrase.py), with every stage, and by likeness alone. False positives: the training parts of GSM8K and MATH
+against their tests. Without the data folder beside the checkout the speed is that on random words, and the rest is
+null.
 """
 
 import argparse
