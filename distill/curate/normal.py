@@ -85,10 +85,10 @@ _OPERANDS = {
     *SMALL_NUMBERS,
 }
 USUAL = frozenset(
-    """a about after all also am an and any are as at be because been before being between both but by can could did do
+    """a about after also am an and any are as at be because been before being between both but by can could did do
     does each every few find for from get gets given got had has have he her hers him his how i if in into is it its
-    just let ll many me more most much my no not now of off on one only or other our out over own per re s same she so
-    some such suppose t than that the their them then there these they this those through to too until up upon ve very
+    just let ll many me more most much my now of off on one only or other our out over own per re s same she so
+    such suppose t than that the their them then there these they this those through to too until up upon ve very
     was we were what when where which while who whose why will with would you your""".split()
 )
 """The most usual words of English, which tell one problem from another the least."""
