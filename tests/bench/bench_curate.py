@@ -50,7 +50,7 @@ def traces(count: int, size: int, per_problem: int, prose: list[str]) -> Iterato
         problem = Problem.of(prompt, str(a + b * c), "math", f"generated-{at // per_problem % 3}")
         drawn = random.Random(-at - 1)
         words, length = [f"There are {b} bags with {c} in each, so {b} * {c} = {b * c}."], 0
-        copied = random.Random(-at) if at % 50 == 49 else drawn  # one in fifty says what the one before it says
+        copied = random.Random(-at) if at % 50 == 47 else drawn  # one in fifty says what the one before it says
         while length < size:
             for sentence in copied.sample(prose, len(prose)):
                 words.append(sentence if len(words) % 5 else f"\n\n{sentence}")
