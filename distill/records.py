@@ -29,6 +29,11 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // 3)
 
 
+def storable(text: str) -> str:
+    """The text without lone surrogates, which JSON can carry and no file can."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 REASONS = (
     "unfinished",
     "no_answer",
@@ -36,12 +41,12 @@ REASONS = (
     "no_reasoning",
     "broken_tags",
     "special_tokens",
-    "too_short",
-    "too_long",
     "code",
     "long_paragraph",
     "repetition",
     "mixed_language",
+    "too_short",
+    "too_long",
     "contaminated",
     "wrong_answer",
     "unverifiable",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import InputError
+from distill.records import storable
 
 ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 Row = dict[str, Any]
@@ -27,11 +28,12 @@ def read_rows(
 
 
 def text_of(row: Row, column: str, place: str) -> str:
-    """A column as text, empty for null; raises InputError where the column is missing, naming those there are."""
+    """A column as text that can be stored, empty for null; raises InputError where the column is missing, naming those
+    there are."""
     if column not in row:
         raise InputError(f"{place}: there is no column {column!r}; the columns are {', '.join(map(str, row))}")
     value = row[column]
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "" if value is None else storable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, Row]]:

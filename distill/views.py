@@ -74,13 +74,10 @@ def records_of(run: Run, stage: str, limit: int, reason: str | None) -> Iterator
     folder = run.root / STAGES[name] / inner
     if run.manifest(name) is None:
         raise InputError(f"{run.root} has no {stage} yet; `distill {name} RECIPE` makes them")
-    if reason is not None and (kind is not Dropped or reason not in REASONS):
-        what = (
-            f"{reason!r} is no reason; write one of {', '.join(REASONS)}"
-            if kind is Dropped
-            else "--reason is for dropped"
-        )
-        raise InputError(what)
+    if reason is not None and kind is not Dropped:
+        raise InputError(f"--reason is for dropped traces; write `distill peek {run.root} dropped --reason {reason}`")
+    if reason is not None and reason not in REASONS:
+        raise InputError(f"--reason {reason!r} is no reason; write one of {', '.join(REASONS)}")
     found = (one for one in shards.read_parts(folder, kind) if reason is None or one.reason == reason)
     for record in islice(found, limit):
         yield shards.to_row(record), _text(record)
@@ -88,7 +85,7 @@ def records_of(run: Run, stage: str, limit: int, reason: str | None) -> Iterator
 
 def _text(record: Any) -> str:
     if isinstance(record, Dropped):
-        beside = f"[found there: {_shown(record.beside)}]\n" if record.beside else ""
+        beside = f"[beside it: {_shown(record.beside)}]\n" if record.beside else ""
         why = f"── dropped: {record.reason} ({_shown(record.detail)})"
         return f"{why}\n{_text(record.trace)}{_rulings(record.rulings)}{beside}"
     if isinstance(record, Trace):

@@ -33,3 +33,25 @@ def test_asking_only_where_it_is_needed_saves_tokens() -> None:
     found = figures("bench_attempts.py")
     assert found["simulated_ratio"] < 0.6
     assert found["ratio"] is None or found["ratio"] < 0.6
+
+
+@pytest.mark.slow
+def test_curation_at_size_finds_what_was_planted() -> None:
+    found = figures("bench_curate.py", "--gb", "0.006")
+    assert found["traces"] == 300 and found["traces_per_s"] > 0
+    assert 0 < found["peak_mib"] < 2000
+
+
+@pytest.mark.slow
+def test_verification_is_never_more_lenient_than_math_verify() -> None:
+    found = figures("bench_verify.py", "--runs", "1", "--repeat", "1")
+    assert found["too_lenient"] == 0 and found["agreed"] > 0
+    assert found["labels"] is None or found["labels_agreed"] == found["labels"]
+
+
+@pytest.mark.slow
+def test_decontamination_flags_what_the_reference_does_and_finds_all_of_r1s_problems() -> None:
+    found = figures("bench_decontaminate.py", "--megabytes", "1", "--show", "0")
+    assert found["mb_per_s"] > 0 and found["reference_mb_per_s"] > 0
+    assert found["recall_gsm8k"] in (None, 1.0) and found["recall_math500"] in (None, 1.0)
+    assert found["recall_paraphrased"] is None or found["recall_paraphrased"] >= 0.95

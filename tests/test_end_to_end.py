@@ -178,6 +178,10 @@ def test_a_dry_run_with_a_scripted_teacher_curates_by_the_answer(tmp_path: Path)
     assert 0 < curated["dropped"]["wrong_answer"] < 40
     peeked = distill("peek", "dry", "dropped", "--reason", "wrong_answer", "-n", "1", cwd=tmp_path)
     assert "dropped: wrong_answer" in peeked.stdout
+    unknown = distill("peek", "dry", "dropped", "--reason", "wrong", cwd=tmp_path)
+    assert unknown.returncode == 2 and "--reason 'wrong' is no reason; write one of unfinished, " in unknown.stderr
+    elsewhere = distill("peek", "dry", "kept", "--reason", "wrong_answer", cwd=tmp_path)
+    assert elsewhere.returncode == 2 and "dry dropped --reason wrong_answer`" in elsewhere.stderr
     assert "3-kept      done" in distill("status", "dry", cwd=tmp_path).stdout
 
 

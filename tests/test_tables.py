@@ -1,5 +1,6 @@
 """Rows with their places, out of every kind of local file."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,8 @@ def test_text_of() -> None:
     assert [text_of({"a": value}, "a", "x") for value in ("t", None, 3, ["é"])] == ["t", "", "3", '["é"]']
     with pytest.raises(InputError, match="x: there is no column 'b'; the columns are a"):
         text_of({"a": 1}, "b", "x")
+
+
+def test_what_no_file_can_hold_is_replaced() -> None:
+    assert text_of(json.loads('{"a": "half \\ud83d and whole \\ud83d\\ude00"}'), "a", "x") == "half � and whole 😀"
+    assert text_of({"a": ["\ud800"]}, "a", "x") == '["�"]'

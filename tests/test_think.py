@@ -114,3 +114,9 @@ def _messages(cassette: Any) -> list[dict[str, Any]]:
     bodies = [turn["response"].get("parsed_body") for turn in cassette["interactions"]]
     choices = [choice for body in bodies if isinstance(body, dict) for choice in body.get("choices", [])]
     return [choice["message"] for choice in choices if isinstance(choice.get("message"), dict)]
+
+
+def test_a_heap_of_opening_tags_is_one() -> None:
+    heap = "<think>\n  <think>" * 50_000
+    assert think.split(f"{heap} so</think>4").reasoning == "so"
+    assert not think.split(heap).reasoning.strip()

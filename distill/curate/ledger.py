@@ -7,7 +7,7 @@ cut apart and never become Python objects.
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Ledger:
         self._why: dict[int, tuple[str, str]] = {}
         self._rulings: dict[int, tuple[Ruling, ...]] = {}
         self._source_numbers: dict[str, int] = {}
-        self._same: dict[str, str] = {}  # many traces share a prompt of the gate: it is held once
+        self._same: dict[str, str] = {}  # many traces repeat the same: it is held once
         self._by_task: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def __len__(self) -> int:
@@ -43,13 +43,15 @@ class Ledger:
         self._sources.append(self._source_numbers.setdefault(source, len(self._source_numbers)))
         return len(self._reasons) - 1
 
-    def drop(self, row: int, reason: str, detail: str, match: Match | None = None) -> None:
-        """Decides against a row; `match` is what it shares with a prompt of the gate."""
+    def drop(self, row: int, reason: str, detail: str, beside: str = "") -> None:
+        """Decides against a row; `beside` is what it repeats, if that is why."""
         self._reasons[row] = _NUMBER[reason]
-        beside = "" if match is None else self._same.setdefault(match.theirs, match.theirs)
-        self._why[row] = (detail, beside)
-        if match is not None:
-            self._by_task[match.task][match.stage] += 1
+        self._why[row] = (detail, self._same.setdefault(beside, beside))
+
+    def contaminated(self, row: int, detail: str, match: Match) -> None:
+        """Decides against a row for what it shares with a prompt of the gate."""
+        self.drop(row, "contaminated", detail, match.theirs)
+        self._by_task[match.task][match.stage] += 1
 
     def rule(self, row: int, *rulings: Ruling) -> None:
         """Adds what was said of a row's answer."""
@@ -58,10 +60,6 @@ class Ledger:
     def rulings(self, row: int) -> tuple[Ruling, ...]:
         """What was said of a row's answer so far."""
         return self._rulings.get(row, ())
-
-    def kept(self, row: int) -> bool:
-        """Whether nothing was decided against the row."""
-        return self._reasons[row] == KEPT
 
     def write(self, traces: Path, folder: Path, tell: Callable[[int], None]) -> None:
         """Writes `folder` (kept) and `folder`/dropped from the parts of `traces`; `tell` hears of rows that are done.
@@ -73,8 +71,8 @@ class Ledger:
         for table in shards.read_tables(traces):
             rows = np.arange(at, at + table.num_rows)
             chosen = np.frombuffer(self._reasons, np.int8)[rows] == KEPT
-            kept.add_table(self._as_kept(table.filter(pa.array(chosen)), rows[chosen], kept.schema))
-            dropped.add_table(self._as_dropped(table.filter(pa.array(~chosen)), rows[~chosen], dropped.schema))
+            kept.add_table(self._as_kept(table.filter(pa.array(chosen)), rows[chosen].tolist(), kept.schema))
+            dropped.add_table(self._as_dropped(table.filter(pa.array(~chosen)), rows[~chosen].tolist(), dropped.schema))
             at += table.num_rows
             tell(table.num_rows)
         kept.close()
@@ -94,20 +92,18 @@ class Ledger:
             "by_task": {task: dict(sorted(stages.items())) for task, stages in sorted(self._by_task.items())},
         }
 
-    def _as_kept(self, table: pa.Table, rows: Iterable[int], schema: pa.Schema) -> pa.Table:
-        chosen = [int(row) for row in rows]
-        tokens = pa.array([self._tokens[row] for row in chosen], schema.field("tokens").type)
-        columns = [*table.columns, tokens, self._rulings_of(chosen, schema)]
+    def _as_kept(self, table: pa.Table, rows: list[int], schema: pa.Schema) -> pa.Table:
+        tokens = pa.array([self._tokens[row] for row in rows], schema.field("tokens").type)
+        columns = [*table.columns, tokens, self._rulings_of(rows, schema)]
         return pa.Table.from_arrays(columns, schema=schema)
 
-    def _as_dropped(self, table: pa.Table, rows: Iterable[int], schema: pa.Schema) -> pa.Table:
-        chosen = [int(row) for row in rows]
+    def _as_dropped(self, table: pa.Table, rows: list[int], schema: pa.Schema) -> pa.Table:
         inner = [column.combine_chunks() for column in table.columns]
         whole = pa.StructArray.from_arrays(inner, fields=list(schema.field("trace").type))
-        why = [self._why[row] for row in chosen]
-        reasons = pa.array([REASONS[self._reasons[row]] for row in chosen], pa.string())
+        why = [self._why[row] for row in rows]
+        reasons = pa.array([REASONS[self._reasons[row]] for row in rows], pa.string())
         details, beside = (pa.array([one[at] for one in why], pa.string()) for at in (0, 1))
-        return pa.Table.from_arrays([whole, reasons, details, beside, self._rulings_of(chosen, schema)], schema=schema)
+        return pa.Table.from_arrays([whole, reasons, details, beside, self._rulings_of(rows, schema)], schema=schema)
 
     def _rulings_of(self, rows: list[int], schema: pa.Schema) -> pa.Array:
         told = [[shards.to_row(ruling) for ruling in self.rulings(row)] for row in rows]

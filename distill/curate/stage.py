@@ -68,7 +68,7 @@ def curate(job: Job) -> dict[str, Any]:
     _look(job, pupil, state, total)
     judged = _judge(job, state)
     for drop in (*exact(state.candidates), *near(state.candidates, job.section.duplicates)):
-        state.ledger.drop(state.rows[drop.at], drop.reason, drop.detail)
+        state.ledger.drop(state.rows[drop.at], drop.reason, drop.detail, drop.beside)
     for drop in select.select(state.candidates, wanted, job.say):
         state.ledger.drop(state.rows[drop.at], drop.reason, drop.detail)
     with report.bar("written", total, job.say) as tell:
@@ -101,7 +101,10 @@ def _enter(one: Look, state: _State) -> int:
     tokens = one.features.tokens if one.features is not None else 0
     row = state.ledger.add(one.source, tokens)
     if one.verdict is not None:
-        state.ledger.drop(row, one.verdict.reason, one.verdict.detail, one.match)
+        if one.match is not None:
+            state.ledger.contaminated(row, one.verdict.detail, one.match)
+        else:
+            state.ledger.drop(row, one.verdict.reason, one.verdict.detail)
         if one.verdict.reason in TRIED:
             state.candidates.tried(one.problem_id, right=False)
     return row

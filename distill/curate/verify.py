@@ -26,16 +26,6 @@ from distill.errors import DistillError
 from distill.records import Judgement, Problem
 
 _PACKAGES = Path(__file__).resolve().parents[2]
-_BOOT = """
-import runpy, sys, types
-package = types.ModuleType("distill.curate")
-package.__path__ = [sys.argv.pop(1)]
-sys.modules["distill.curate"] = package
-runpy.run_module("distill.curate.worker", run_name="__main__", alter_sys=True)
-"""
-"""Starts a worker without the package's own `__init__`, which loads what the other filters need: that would cost every
-worker a second and a gigabyte of its address space."""
-
 _START_S = 120.0
 _LONGEST = 100_000  # characters sent to a worker, from the end: the box that counts is the last
 _AT_HAND = 2  # answers that a worker holds, the one it is at among them
@@ -144,7 +134,7 @@ class _Worker:
         path = os.pathsep.join([str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])])
         numbers = [str(theirs.fileno()), str(memory_mb), str(timeout_s)]
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _BOOT, str(Path(__file__).parent), *numbers],
+            [sys.executable, "-W", "ignore", "-m", "distill.curate.worker", *numbers],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],

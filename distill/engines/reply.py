@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from distill import think
 from distill.answers import error_text
 from distill.errors import EngineError, MissingReasoning, Refused
-from distill.records import Completion
+from distill.records import Completion, storable
 
 LONGEST_TOKEN = 32  # bytes; a whole answer of longer tokens means that its reasoning was not counted
 RETRIED = (408, 409, 425, 429)
@@ -78,14 +78,14 @@ def completion(
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     length = len((thought.reasoning + thought.answer).encode("utf-8", "replace"))
     return Completion(
-        reasoning=_utf8(thought.reasoning),
-        answer=_utf8(thought.answer),
+        reasoning=storable(thought.reasoning),
+        answer=storable(thought.answer),
         finish="stop" if finish == "stop" else "length",
         prompt_tokens=_count(usage, "prompt_tokens", 1),
         completion_tokens=_count(usage, "completion_tokens", length // LONGEST_TOKEN),
-        model=_utf8(str(served)),
+        model=storable(str(served)),
         clean=thought.clean,
-        provider=_utf8(str(data.get("provider") or host)),
+        provider=storable(str(data.get("provider") or host)),
     )
 
 
@@ -161,8 +161,3 @@ def _count(usage: Any, name: str, least: int) -> int | None:
     """A count of tokens; None where it is not stated, or is nothing or too little for the text that came with it."""
     value = usage.get(name)
     return value if isinstance(value, int) and value >= max(1, least) else None
-
-
-def _utf8(text: str) -> str:
-    """The text without lone surrogates, which JSON can carry and no file can."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
