@@ -1,4 +1,4 @@
-"""The prompt as token ids, for training and for generation alike: takes a tokenizer and a user's turn.
+"""Prompts and completions as token ids, for training, scoring and generation alike: takes a tokenizer and texts.
 
 Control tokens come from the template alone: `<|im_end|>` spelled out in a problem or a trace is text, so that nothing
 that comes from a data set can end a turn or open another.
@@ -8,6 +8,8 @@ from typing import Any
 
 from distill import think
 
+Part = tuple[str, bool]
+"""A text, and whether control tokens that it spells are plain text."""
 _STAND_IN = "USERTURN7f3a9c51STANDIN"
 """Takes the user's place in the template where the user's text has to be tokenized apart."""
 
@@ -21,14 +23,41 @@ def rendered(tokenizer: Any, ask: str, *, opened: bool = True) -> str:
 
 
 def prompt_ids(tokenizer: Any, ask: str, *, opened: bool = True) -> list[int]:
-    """Token ids of the rendered prompt: all at once, or the user's part by itself where it spells a control token."""
+    """Token ids of the rendered prompt."""
+    return _joined(tokenizer, prompt_parts(tokenizer, ask, opened=opened))
+
+
+def completion_ids(tokenizer: Any, ask: str, reasoning: str, answer: str) -> list[int]:
+    """Token ids of what follows the rendered prompt: the reasoning, `</think>`, the answer, the end of the sequence."""
+    return [*_joined(tokenizer, completion_parts(tokenizer, ask, reasoning, answer)), tokenizer.eos_token_id]
+
+
+def prompt_parts(tokenizer: Any, ask: str, *, opened: bool = True) -> list[Part]:
+    """The rendered prompt, to be tokenized part by part: in one, or the user's by itself where it spells a control
+    token."""
     prompt = rendered(tokenizer, ask, opened=opened)
     if not holds(ask, controls(tokenizer)):
-        return ids(tokenizer, prompt, plain=False)
+        return [(prompt, False)]
     before, stand_in, after = rendered(tokenizer, _STAND_IN, opened=opened).partition(_STAND_IN)
-    if not stand_in:
-        return ids(tokenizer, prompt, plain=True)
-    parts = ((before, False), (ask, True), (after, False))
+    return [(before, False), (ask, True), (after, False)] if stand_in else [(prompt, True)]
+
+
+def completion_parts(tokenizer: Any, ask: str, reasoning: str, answer: str) -> list[Part]:
+    """The completion without the end of the sequence, in one part wherever that can be.
+
+    The opening tag ends the prompt; the line break after it stands there, or else begins the completion.
+    """
+    lead = "" if rendered(tokenizer, ask)[-1].isspace() else "\n"
+    before, after = f"{lead}{reasoning}\n", f"\n\n{answer}"
+    spelled = controls(tokenizer)
+    if not holds(before + after, spelled):
+        return [(f"{before}{think.CLOSE}{after}", False)]
+    if think.CLOSE not in spelled:
+        return [(f"{before}{think.CLOSE}{after}", True)]
+    return [(before, True), (think.CLOSE, False), (after, True)]
+
+
+def _joined(tokenizer: Any, parts: list[Part]) -> list[int]:
     return [token for text, plain in parts for token in ids(tokenizer, text, plain)]
 
 

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from distill.curate_sections import Curate
 from distill.errors import InputError, RecipeError
-from distill.sections import Gate, Problems, ReleaseSection, Section, Student
+from distill.sections import Gate, Problems, ReleaseSection, Section
+from distill.student_sections import Student
 from distill.teacher_sections import Teacher
 
 BUNDLED = "bundled:"
@@ -48,6 +49,18 @@ class Recipe(Section):
             raise ValueError(
                 "curate.verify needs the right answers; name their column in teacher.columns.answer or write "
                 "curate: {verify: false}"
+            )
+        objective = self.student.objective
+        if objective.kind == "kd" and objective.signals == "captured":
+            if self.teacher.kind not in ("local", "endpoint") or self.teacher.capture_logprobs is None:
+                raise ValueError(
+                    "signals: captured reads what sampling kept; write teacher.capture_logprobs: 20 for a local or "
+                    "endpoint teacher, or signals: score"
+                )
+        elif objective.kind == "kd" and objective.teacher is None and self.teacher.kind not in ("local", "endpoint"):
+            raise ValueError(
+                f"objective: kd needs a teacher that can score the traces, and a {self.teacher.kind} one cannot; write "
+                "student.objective.teacher: {kind: local, model: ...}"
             )
         if "teacher" in self.gate.baselines and self.teacher.kind not in ("local", "endpoint"):
             raise ValueError("baselines: [teacher] needs a teacher that can be asked: kind local or endpoint")

@@ -11,6 +11,7 @@ from distill.sections import SamplingSection, Section
 OWN_FIELDS = (
     *("model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens"),
     *("seed", "stream", "stream_options", "n"),
+    *("logprobs", "top_logprobs", "prompt_logprobs", "return_tokens_as_token_ids"),
 )
 """What the sampler itself writes into a request's body."""
 
@@ -29,6 +30,9 @@ class AskedTeacher(Section):
     max_per_problem, and at least 4."""
     seed: int = Field(0, ge=0)
     """The first attempt's seed."""
+    capture_logprobs: int | None = Field(None, gt=0)
+    """Keep the so many likeliest tokens at each position of each answer, for a student's objective with `kind: kd` and
+    `signals: captured`. A server bounds how many it gives (vLLM: --max-logprobs)."""
 
     @model_validator(mode="after")
     def _keep_within_max(self) -> Self:

@@ -4,10 +4,11 @@ A trained text is the prompt, exactly as the generation engine sends it, then th
 the end-of-sequence token. Control tokens come from the template alone: `<|im_end|>` in a problem or a trace is text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distill import prompts, think
+from distill import prompts
 from distill.records import Trace
 
 
@@ -24,22 +25,38 @@ def render(tokenizer: Any, trace: Trace) -> Rendered:
 
     Needs a chat template and an end-of-sequence token, which `model.load_tokenizer` has checked.
     """
-    prompt = prompts.prompt_ids(tokenizer, trace.problem.ask)
-    ends_bare = not prompts.rendered(tokenizer, trace.problem.ask)[-1].isspace()
-    parts = _completion_parts(trace, prompts.controls(tokenizer), opening_ends_bare=ends_bare)
-    completion = [token for text, plain in parts for token in prompts.ids(tokenizer, text, plain)]
-    return Rendered((*prompt, *completion, tokenizer.eos_token_id), len(prompt))
+    return render_all(tokenizer, [trace])[0]
 
 
-def _completion_parts(trace: Trace, controls: frozenset[str], opening_ends_bare: bool) -> list[tuple[str, bool]]:
-    """The completion as (text, whether control tokens in it are plain text), in one part wherever that can be.
+def render_all(tokenizer: Any, traces: Sequence[Trace]) -> list[Rendered]:
+    """The same for many traces, tokenized together, which the tokenizer does on all cores where it is allowed to."""
+    parts = [_parts(tokenizer, trace) for trace in traces]
+    flat = [part for prompt, completion in parts for part in (*prompt, *completion)]
+    ids = iter(_tokenized(tokenizer, flat))
+    made = []
+    for prompt, completion in parts:
+        prompt_ids = [token for _ in prompt for token in next(ids)]
+        completion_ids = [token for _ in completion for token in next(ids)]
+        made.append(Rendered((*prompt_ids, *completion_ids, tokenizer.eos_token_id), len(prompt_ids)))
+    return made
 
-    The opening tag ends the prompt; `opening_ends_bare` says that no line break follows it there.
-    """
-    lead = "\n" if opening_ends_bare else ""
-    reasoning, answer = f"{lead}{trace.completion.reasoning}\n", f"\n\n{trace.completion.answer}"
-    if not prompts.holds(reasoning + answer, controls):
-        return [(f"{reasoning}{think.CLOSE}{answer}", False)]
-    if think.CLOSE not in controls:
-        return [(f"{reasoning}{think.CLOSE}{answer}", True)]
-    return [(reasoning, True), (think.CLOSE, False), (answer, True)]
+
+def _parts(tokenizer: Any, trace: Trace) -> tuple[list[prompts.Part], list[prompts.Part]]:
+    ask, said = trace.problem.ask, trace.completion
+    prompt = prompts.prompt_parts(tokenizer, ask)
+    return prompt, prompts.completion_parts(tokenizer, ask, said.reasoning, said.answer)
+
+
+def _tokenized(tokenizer: Any, parts: Sequence[prompts.Part]) -> list[list[int]]:
+    """Each part's ids, the plain ones in one call and the others in another."""
+    ids: list[list[int]] = [[] for _ in parts]
+    for wanted in (False, True):
+        at = [place for place, (_, plain) in enumerate(parts) if plain is wanted]
+        if at:
+            texts = [parts[place][0] for place in at]
+            made = tokenizer(
+                texts, add_special_tokens=False, split_special_tokens=wanted, return_attention_mask=False, verbose=False
+            )
+            for place, one in zip(at, made["input_ids"], strict=True):
+                ids[place] = one
+    return ids

@@ -6,6 +6,7 @@ A replay teacher brings its own problems and is not asked: its traces come from 
 
 from collections.abc import Callable
 
+from distill.engines.capture import Capture
 from distill.records import Verifier, Watch
 from distill.teacher_sections import EndpointTeacher, LocalTeacher, ReplayTeacher, ScriptedTeacher
 from teachers.budget import Purse
@@ -17,10 +18,11 @@ def connect(
     verifier: Verifier | None,
     *,
     purse: Purse | None = None,
+    capture: Capture | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> LiveTeacher:
     """The teacher of a section. `verifier` is needed where `keep_per_problem` is set; `say` is told what people should
-    know while it is asked.
+    know while it is asked; `capture` takes its distributions at what it draws.
 
     Raises InputError for a key that is not in the environment or a model that is none, and ValueError for a replay
     section or a verifier that is needed and missing.
@@ -30,7 +32,7 @@ def connect(
         case EndpointTeacher() | LocalTeacher():
             from distill.engines import connect as engine_of
 
-            engine = engine_of(section, Watch(say, purse.may_retry))
+            engine = engine_of(section, Watch(say, purse.may_retry), capture=capture)
             together = isinstance(section, LocalTeacher)
             return LiveTeacher(engine, section, section.model, verifier, purse=purse, together=together)
         case ScriptedTeacher():

@@ -12,26 +12,33 @@ from pathlib import Path
 from typing import Any
 
 from distill import shards
+from distill.engines.capture import Capture
 from distill.errors import DistillError
 from distill.journal import Journal, scan
 from distill.records import Expense, Failure, Trace
 from distill.run import locked
+from teachers.captured import Sidecar
 
-JOURNAL, LEDGER, PARTS = "journal.jsonl", "spend.jsonl", "shards"
+JOURNAL, LEDGER, PARTS, SIDECAR = "journal.jsonl", "spend.jsonl", "shards", "signals"
 Say = Callable[[str], None]
 
 
 class Collection:
     """An open stage folder. `wanted` are the ids of the problems that the stage is about; traces of others are kept on
-    disk, in case they are wanted again, but not given."""
+    disk, in case they are wanted again, but not given. What `capture` holds of a trace is written to `signals`, beside
+    the traces."""
 
-    def __init__(self, folder: Path, wanted: set[str], say: Say) -> None:
+    def __init__(self, folder: Path, wanted: set[str], say: Say, capture: Capture | None = None) -> None:
         self.folder, self.wanted, self._say = folder, wanted, say
         (folder / "failed").mkdir(parents=True, exist_ok=True)
         self._closing = ExitStack()
         self.journal = self._open(folder / JOURNAL, Trace)
         self.failures = self._open(folder / "failed" / JOURNAL, Failure)
         self.ledger = self._open(folder / LEDGER, Expense)
+        self.capture = capture
+        self.sidecar = Sidecar(folder / SIDECAR)
+        if capture is not None:
+            self.sidecar.open()
         self._places = {trace.id: place for place, trace in self.journal.scan()}
         self._elsewhere: dict[str, Path] = {}  # traces that another folder holds
 
@@ -41,6 +48,7 @@ class Collection:
     def close(self) -> None:
         """Flushes to the disk and lets go of the files."""
         self._closing.close()
+        self.sidecar.close()
 
     def add(self, item: Trace | Failure) -> bool:
         """Puts an outcome on disk; False for a trace that is there already."""
@@ -50,6 +58,8 @@ class Collection:
             return False
         else:
             self._places[item.id] = self.journal.append(item)
+            if self.capture is not None:
+                self.sidecar.add(item.id, self.capture.take(item.id))
         return True
 
     def take_over(self) -> None:
@@ -60,6 +70,7 @@ class Collection:
         for part in sorted((self.folder / PARTS).glob("*-of-*")):
             with locked(part / ".lock", f"the shard {part.name} is being sampled by another process; wait for it"):
                 before = len(self)
+                self.sidecar.take_over(part / SIDECAR)
                 for _, trace in scan(part / JOURNAL, Trace):
                     self.add(trace)
                 for _, failure in scan(part / "failed" / JOURNAL, Failure):

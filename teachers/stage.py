@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from distill import shards
+from distill.engines.capture import Capture
 from distill.errors import DistillError, InputError, Interrupted
 from distill.records import Expense, Problem, Verifier
 from distill.run import locked
@@ -83,7 +84,7 @@ def sample(job: Job) -> dict[str, Any]:
     """
     problems = _Chosen(job.problems, lambda problem: True)
     wanted = {problem.id for problem in problems}
-    with closing(Collection(job.folder, wanted, job.say)) as collection:
+    with closing(Collection(job.folder, wanted, job.say, _capture(job.section))) as collection:
         collection.take_over()
         spent = _gather(job, problems, collection)
         facts = collection.seal()
@@ -99,7 +100,7 @@ def sample_shard(job: Job, shard: Shard) -> dict[str, Any]:
     folder = job.folder / PARTS / shard.name
     with (
         locked(folder / ".lock", f"the shard {shard.name} is being sampled by another process"),
-        closing(Collection(folder, wanted, job.say)) as collection,
+        closing(Collection(folder, wanted, job.say, _capture(job.section))) as collection,
     ):
         collection.look_at(job.folder)
         spent = _gather(job, problems, collection, shard)
@@ -116,7 +117,7 @@ def sample_pilot(job: Job, count: int) -> dict[str, Any]:
     everyone = _Chosen(job.problems, lambda problem: True)
     problems = sum(1 for _ in everyone)
     wanted = set(nsmallest(count, (problem.id for problem in everyone)))
-    with closing(Collection(job.folder, wanted, job.say)) as collection:
+    with closing(Collection(job.folder, wanted, job.say, _capture(job.section))) as collection:
         collection.take_over()
         _gather(job, _Chosen(job.problems, lambda problem: problem.id in wanted), collection)
         finished = (trace for trace in collection.traces() if not trace.completion.unfinished)
@@ -145,7 +146,9 @@ def _gather(
         section, earlier = _share(section, shard.of), chain(earlier, [_share_of_spent(job.folder, shard.of)])
     budget = section.budget if isinstance(section, EndpointTeacher) else None
     purse = Purse(budget, collection.ledger, earlier)
-    teacher = connect(section, job.verifier, purse=purse, say=lambda text: job.say(f"  {text}"))
+    teacher = connect(
+        section, job.verifier, purse=purse, capture=collection.capture, say=lambda text: job.say(f"  {text}")
+    )
     if len(collection):
         job.say(f"  {len(collection):,} traces are there already")
     progress = Progress(teacher, len(collection.wanted), job.say)
@@ -175,6 +178,13 @@ def _gather(
         )
     job.say(f"  {teacher.stopped}; going on with {len(collection):,} traces")
     return facts | {"left_undone": teacher.left_undone, "caps": budget.caps}
+
+
+def _capture(section: Asked | ReplayTeacher) -> Capture | None:
+    """Takes the teacher's distributions, where the recipe wants them and the teacher has any."""
+    if isinstance(section, EndpointTeacher | LocalTeacher) and section.capture_logprobs is not None:
+        return Capture(section.capture_logprobs)
+    return None
 
 
 def _share(section: Asked, of: int) -> Asked:

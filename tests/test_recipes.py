@@ -76,7 +76,11 @@ REPLAY = {"kind": "replay", "path": "x.json", "columns": {"text": "t"}}
         ("problems", [{"kind": "dataset", "path": "x.json", "answer_kind": "rule"}], "write math, choice or text"),
         ("name", "../up", "name"),
         ("release", {"to": "hub"}, "release.to"),
-        ("student.objective", {"kind": "kd"}, "student.objective.kind"),
+        ("student.objective", {"kind": "on_policy"}, "student.objective"),
+        ("student.objective", {"kind": "kd"}, "a scripted one cannot; write student.objective.teacher"),
+        ("student.objective", {"kind": "kd", "signals": "captured"}, "write teacher.capture_logprobs: 20"),
+        ("student.objective", {"kind": "kd", "cross_entropy": 2}, "student.objective.kd.cross_entropy"),
+        ("student.best_by", "loss", "add `holdout: 0.02`"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_write(tmp_path: Path, path: str, value: Any, says: str) -> None:

@@ -23,7 +23,7 @@ from distill.curate.look import Look, Setup
 from distill.curate.student import Pupil, meet
 from distill.curate_sections import Curate
 from distill.records import Judgement, Ruling, Trace, Verdict, Verifier
-from distill.sections import Student
+from distill.student_sections import Student
 
 RULE = "rule"
 TRIED = ("unfinished", "no_answer")

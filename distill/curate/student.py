@@ -13,7 +13,7 @@ from distill import think
 from distill.errors import InputError
 from distill.recipe import located
 from distill.records import Completion
-from distill.sections import Student
+from distill.student_sections import Student
 
 TOKENIZER, CONFIG = "tokenizer.json", "config.json"
 

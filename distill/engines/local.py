@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import transformers
 
 from distill import prompts, think
 from distill.engines.batch import Batch, Row
+from distill.engines.capture import Capture, Captured
 from distill.engines.draw import draw
 from distill.errors import EngineError, InputError
 from distill.quantization import settings
@@ -74,7 +76,7 @@ class LocalEngine:
     """An engine over a loaded causal model. Raises InputError for a tokenizer without a chat template.
 
     Where the model need not reason (`reasons` is False), a prompt ends as the chat template ends it, and a reply
-    without any tag is an answer.
+    without any tag is an answer. `capture`, where it is set, takes the distributions at the tokens that are drawn.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, batch_size: int, reasons: bool = True) -> None:
@@ -85,6 +87,9 @@ class LocalEngine:
             )
         self.model, self.tokenizer, self.name, self.batch_size = model.eval(), tokenizer, name, batch_size
         self.reasons = reasons
+        self.capture: Capture | None = None
+        self._rows: dict[str, list[tuple[Any, Any]]] = {}  # captured of requests that have not ended
+        self._assigned = max(tokenizer.get_vocab().values()) + 1
         self._opened = reasons or think.opens(prompts.rendered(tokenizer, "?", opened=False))
         self.stops = _stops(model, tokenizer)
         self.longest: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
@@ -182,6 +187,8 @@ class LocalEngine:
         """One forward pass and one token for every row."""
         out = self.model(**batch.inputs(), **self._last_logits)
         logits_NV = batch.passed(out.past_key_values, out.logits[:, -1].float())
+        if self.capture is not None:
+            self._keep(rows, logits_NV, self.capture.k)
         drawn: list[int] = draw(
             logits_NV,
             [row.request.sampling for row in rows],
@@ -189,11 +196,30 @@ class LocalEngine:
         )
         return drawn
 
+    def _keep(self, rows: list[Row], logits_NV: torch.Tensor, k: int) -> None:
+        """Keeps the likeliest tokens of rows that have not ended, before any temperature; padding rows of the head have
+        no mass."""
+        logits_NV = logits_NV[:, : self._assigned]
+        top = logits_NV.topk(min(k, logits_NV.shape[1]))
+        logprobs_NK = (top.values - logits_NV.logsumexp(-1, keepdim=True)).cpu().numpy()
+        for row, ids_K, logprobs_K in zip(rows, top.indices.cpu().numpy(), logprobs_NK, strict=True):
+            if row.finish is None:
+                self._rows.setdefault(row.request.id, []).append((ids_K, logprobs_K))
+
+    def _captured(self, row: Row) -> Captured | None:
+        kept = self._rows.pop(row.request.id, None)
+        if kept is None or row.finish != "stop":
+            return None  # what is cut off is never learned from
+        ids_NK, logprobs_NK = (np.stack(part) for part in zip(*kept, strict=True))
+        return Captured(np.array(row.drawn, dtype=np.int32), ids_NK.astype(np.int32), np.minimum(logprobs_NK, 0))
+
     def _too_long(self, row: Row) -> Failure:
         message = f"the prompt has {len(row.prompt)} tokens, and the model's context has {self.longest}"
         return Failure(row.request.id, "PromptTooLong", message, 1)
 
     def _completion(self, row: Row) -> Completion:
+        if self.capture is not None:
+            self.capture.put(row.request.id, self._captured(row))
         kept = row.drawn[:-1] if row.finish == "stop" else row.drawn
         text = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         thought = think.split(text, opened=self._opened)

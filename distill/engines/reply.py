@@ -60,12 +60,7 @@ def completion(
     """The first choice as a completion; raises Trouble for an empty one or an error in words, MissingReasoning for one
     that only answers though the model `reasons`, EngineError for a model that was not asked for. `host` is the provider
     where none is named."""
-    served = data.get("model") or asked
-    if not allow_other_model and not same_model(asked, str(served)):
-        raise EngineError(
-            f"asked for the model {asked!r}, and the server answered with {served!r}; write model: {served}, or "
-            "allow_other_model: true to accept it"
-        )
+    served = check_model(data, asked, allow_other_model)
     choice = data["choices"][0]
     message = choice.get("message")
     stated = choice.get("finish_reason") or "stop"
@@ -87,6 +82,17 @@ def completion(
         clean=thought.clean,
         provider=storable(str(data.get("provider") or host)),
     )
+
+
+def check_model(data: Mapping[str, Any], asked: str, allow_other_model: bool) -> str:
+    """The served model's own name; raises EngineError for one that was not asked for."""
+    served = str(data.get("model") or asked)
+    if not allow_other_model and not same_model(asked, served):
+        raise EngineError(
+            f"asked for the model {asked!r}, and the server answered with {served!r}; write model: {served}, or "
+            "allow_other_model: true to accept it"
+        )
+    return served
 
 
 def same_model(asked: str, served: str) -> bool:

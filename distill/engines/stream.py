@@ -25,6 +25,7 @@ class Stream:
         self._pieces: dict[str, list[Any]] = {}
         self._last: dict[str, Any] = {}
         self._stated: dict[str, Any] = {}  # model and provider, as first named
+        self._logprobs: list[Any] = []
         self._finish: Any = None
         self._usage: Any = None
         self._error: Any = None
@@ -50,6 +51,8 @@ class Stream:
             raise Trouble("TornStream", f"the stream ended without a finish_reason, after {self._chunks} chunks")
         message = self._last | {field: _joined(pieces) for field, pieces in self._pieces.items()}
         choice = {"finish_reason": self._finish, "message": message}
+        if self._logprobs:
+            choice["logprobs"] = {"content": self._logprobs}
         return {"model": None, **self._stated, "choices": [choice], "usage": self._usage}
 
     def _end_line(self) -> None:
@@ -97,6 +100,9 @@ class Stream:
             if isinstance(holder, Mapping) and holder.get("usage") is not None:
                 self._usage = holder["usage"]
         self._finish = choice.get("finish_reason") or self._finish
+        stated = choice.get("logprobs")
+        if isinstance(stated, dict) and isinstance(stated.get("content"), list):
+            self._logprobs += stated["content"]
         delta = choice.get("delta")
         for field, value in delta.items() if isinstance(delta, dict) else ():
             self._add(field, value)

@@ -97,7 +97,7 @@ def work(folder: Path) -> None:
     from distill.curate.stage import Job, curate
     from distill.curate.verify import VerifierPool
     from distill.curate_sections import Curate
-    from distill.sections import Student
+    from distill.student_sections import Student
 
     prompts = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
     with VerifierPool() as verifier:

@@ -11,7 +11,7 @@ from distill.curate.compare import judge
 from distill.curate.stage import Job, curate
 from distill.curate_sections import Curate
 from distill.records import Completion, Dropped, Finish, Judgement, Kept, Problem, Sampling, Trace, Verdict
-from distill.sections import Student
+from distill.student_sections import Student
 
 STUDENT = Student(base="bundled:base")
 

@@ -22,7 +22,7 @@ from distill.curate.verify import VerifierPool
 from distill.curate_sections import Curate
 from distill.errors import DistillError, InputError
 from distill.records import REASONS, Dropped, Judgement, Kept, Problem, Trace
-from distill.sections import Student
+from distill.student_sections import Student
 
 _spec = importlib.util.spec_from_file_location("curate_stages", Path(__file__).with_name("stages.py"))
 assert _spec is not None and _spec.loader is not None
@@ -170,7 +170,7 @@ def test_a_killed_curation_leaves_no_process_and_the_same_command_goes_on(tmp_pa
             from distill.curate.stage import Job, curate
             from distill.curate_sections import Curate
             from distill.records import Judgement
-            from distill.sections import Student
+            from distill.student_sections import Student
 
             def slow(answers):
                 print("judging", flush=True)
