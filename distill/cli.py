@@ -67,14 +67,19 @@ def _fail(message: str, exit_code: int) -> None:
 
 
 def _travel(recipe: str, until: str | None, overrides: list[str] | None, runs: Path, as_json: bool) -> None:
-    from distill import pipeline
+    from distill import pipeline, processes
     from distill.recipe import load
     from distill.run import STAGES, Run
     from distill.views import summary
 
     _quiet()
+    if processes.rank() > 0 and not processes.called():
+        return
     loaded = load(recipe, tuple(overrides or ()))
     run = Run(runs / loaded.name)
+    if processes.rank() > 0:
+        pipeline.join(loaded, run)
+        return
     stream = sys.stderr if as_json else sys.stdout
     failed: DistillError | None = None
     try:
@@ -161,6 +166,25 @@ def sample(
 
 
 @app.command()
+def lint(
+    recipe: RecipeArg, overrides: SetOption = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False
+) -> None:
+    """Says in seconds what would spoil the training: template, stop token, lengths, learning rate and more."""
+    from dataclasses import asdict
+
+    from distill import train_stage
+    from distill.recipe import load
+    from distill.run import Run
+
+    _quiet()
+    loaded = load(recipe, tuple(overrides or ()))
+    findings = train_stage.lint(loaded, Run(runs / loaded.name))
+    print(json.dumps(asdict(findings), ensure_ascii=False) if as_json else "\n".join(findings.lines()))
+    if findings.of("error"):
+        raise typer.Exit(InputError.exit_code)
+
+
+@app.command()
 def show(
     recipe: RecipeArg,
     overrides: SetOption = None,
@@ -244,12 +268,19 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def chat(run: RunArg) -> None:
-    """Talks to a run's student; an empty line ends it."""
-    from distill.chat import talk
+def chat(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, as for peek; or a model folder, say of a release.")],
+    seed: Annotated[int, typer.Option(min=0, help="For what is drawn.")] = 0,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The longest thinking and answer, instead of the gate's.")
+    ] = None,
+) -> None:
+    """Talks to a run's student, its thinking dimmed; piped questions, a line each, get plain answers."""
+    from distill.chat import of_folder, of_run, talk
 
     _quiet()
-    talk(_run(run))
+    found = _found(run)
+    talk(of_folder(run) if found is None else of_run(found), seed, max_tokens)
 
 
 @app.command()
@@ -259,12 +290,17 @@ def version() -> None:
 
 
 def _run(name: str) -> Any:
+    found = _found(name)
+    if found is None:
+        raise InputError(f"there is no run {name!r}: neither {name}/recipe.json nor runs/{name}/recipe.json is there")
+    return found
+
+
+def _found(name: str) -> Any:
+    """The run of this name, or None."""
     from distill.run import Run
 
-    for root in (Path(name), Path("runs") / name):
-        if (root / "recipe.json").exists():
-            return Run(root)
-    raise InputError(f"there is no run {name!r}: neither {name}/recipe.json nor runs/{name}/recipe.json is there")
+    return next((Run(root) for root in (Path(name), Path("runs") / name) if (root / "recipe.json").exists()), None)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ so that going on after a kill is the same path as going on after success.
 
 import itertools
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill import plan, shards
+from distill import plan, processes, shards, train_stage
 from distill.errors import DistillError, GateClosed, InputError
 from distill.recipe import Recipe, model_path
 from distill.records import (
@@ -25,34 +23,32 @@ from distill.records import (
     Problem,
     Request,
     Score,
-    Trace,
 )
+from distill.road import Facts, Road, Say
 from distill.run import STAGES, Run, hash_path, write_json
-
-Say = Callable[[str], None]
-Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Road:
-    """What every stage is given."""
-
-    recipe: Recipe
-    run: Run
-    say: Say
 
 
 def travel(recipe: Recipe, run: Run, until: str | None, say: Say) -> dict[str, Facts]:
     """Runs what is not done yet, up to and with the stage `until`; returns the manifests.
 
+    Of several processes of torchrun's the first does all of it; the others `join` it in training, and end.
     Raises InputError before any work, DistillError when a stage failed, and GateClosed, after sealing the gate, when
     it did not pass.
     """
     stages = plan.stages_until(until)
     prints = plan.fingerprints(recipe)
-    plan.check(recipe, stages[len(_done(recipe, run, stages, prints)) :])
-    with run.lock():
+    todo = stages[len(_done(recipe, run, stages, prints)) :]
+    plan.check(recipe, todo)
+    if "train" in todo:
+        train_stage.check(recipe)
+        train_stage.check_machine(recipe)
+    with run.lock(), processes.leading():
         return _stages(Road(recipe, run, say), stages, prints)
+
+
+def join(recipe: Recipe, run: Run) -> None:
+    """Trains as one of torchrun's processes, with the one that travels; says nothing."""
+    train_stage.join(Road(recipe, run, lambda line: None))
 
 
 def _done(recipe: Recipe, run: Run, stages: list[str], prints: dict[str, str]) -> list[str]:
@@ -104,7 +100,7 @@ def sample_some(recipe: Recipe, run: Run, say: Say, *, shard: str | None, pilot:
     plan.check(recipe, ["problems", "sample"])
     prints = plan.fingerprints(recipe)
     road = Road(recipe, run, say)
-    with _verifier(road) as verifier:
+    with road.verifier() as verifier:
         with run.lock(wait=part is not None):
             if run.done("sample", prints["sample"]) and not _cap_changed(recipe, run):
                 raise InputError(f"{run.folder('sample')} is done already; there is nothing left to ask for")
@@ -155,7 +151,7 @@ def _problems(road: Road) -> Facts:
 def _sample(road: Road) -> Facts:
     from teachers.stage import sample
 
-    with _verifier(road) as verifier:
+    with road.verifier() as verifier:
         return sample(_job(road, verifier))
 
 
@@ -171,7 +167,7 @@ def _curate(road: Road) -> Facts:
 
     recipe, run = road.recipe, road.run
     prompts = evals.questions(recipe.gate.tasks)
-    with _verifier(road) as verifier:
+    with road.verifier() as verifier:
         job = Job(
             section=recipe.curate,
             student=recipe.student,
@@ -185,40 +181,19 @@ def _curate(road: Road) -> Facts:
         return curate(job) | {"decontaminated_against": sorted(prompts)}
 
 
-def _train(road: Road) -> Facts:
-    import students
-
-    traces = list(shards.read_parts(road.run.folder("curate"), Trace))
-    if not traces:
-        manifest = road.run.manifest("curate") or {}
-        why = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
-        raise DistillError(
-            f"there is nothing to train on: of {manifest['read']} traces none was kept ({why}); "
-            f"`distill peek {road.run.root} dropped` shows them"
-        )
-    folder = road.run.folder("train")
-    checkpoint = students.train(road.recipe.student, traces, folder, _now_and_then(road.say))
-    facts: Facts = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    facts |= shards.to_row(checkpoint)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    road.say(
-        f"  {facts['traces']:,} traces, {facts['steps']} steps, {facts['tokens']:,} tokens, "
-        f"{facts['tokens_per_s']:,.0f} tokens/s, peak memory {facts['peak_memory_gib']:.2f} GiB"
-    )
-    facts["path"] = str(Path(checkpoint.path).relative_to(road.run.root))
-    return facts
-
-
 def _gate(road: Road) -> Facts:
     import evals
     from distill.release.variants import build
-    from students.merge import merge
+    from students.merge import merge, told
 
     folder, recipe = road.run.folder("gate"), road.recipe
     checkpoint = _checkpoint(road)
     merged = folder / "merged"
-    if not merged.exists():
-        merge(checkpoint, recipe.student.trust_remote_code, merged)
+    if not (merged.exists() and (folder / "merge.json").exists()):
+        merge(checkpoint, recipe.student.trust_remote_code, merged, road.run.folder("curate"))
+    differs: Facts = json.loads((folder / "merge.json").read_text(encoding="utf-8"))
+    if differs:
+        road.say(f"  {told(differs)}")
     variants = {name: build(merged, name, folder / "variants" / name) for name in recipe.release.variants}
     baselines: dict[str, list[Score]] = {}
     for baseline in recipe.gate.baselines:
@@ -237,6 +212,7 @@ def _gate(road: Road) -> Facts:
         "smoke": any(report.smoke for report in reports),
         "closed_because": "; ".join(bad) or "no variant passed",
         "confidence": recipe.gate.confidence,
+        "merge": differs,
         "variants": {report.variant: report.passed for report in reports},
     }
 
@@ -247,7 +223,7 @@ def _measure(road: Road, name: str, key: str, load: Callable[[], Engine]) -> lis
 
     road.say(f"  measuring {name}")
     content, folder = hash_path(key) or key, road.run.folder("gate") / "scores" / name
-    with _verifier(road) as verifier:
+    with road.verifier() as verifier:
         scores = evals.evaluate(_Lazy(load), f"{name}-{content}", road.recipe.gate, verifier, folder)
     for score in scores:
         road.say(f"    {score.task}: {score.value:.3f} ± {score.stderr:.3f}, unfinished {score.unfinished:.3f}")
@@ -321,32 +297,11 @@ def _release(road: Road) -> Facts:
     return {"path": str(Path(release.path).relative_to(run.root)), "files": release.files}
 
 
-def _verifier(road: Road) -> Any:
-    from distill.curate.verify import VerifierPool
-
-    section = road.recipe.curate
-    return VerifierPool(timeout_s=section.verify_timeout_s, memory_mb=section.verify_memory_mb)
-
-
-def _now_and_then(say: Say, every_s: float = 5.0) -> Say:
-    """Passes on every line but those of steps, of which one in so many seconds is enough."""
-    told = [0.0]
-
-    def report(line: str) -> None:
-        if line.startswith("step "):
-            if time.monotonic() - told[0] < every_s:
-                return
-            told[0] = time.monotonic()
-        say(f"  {line}")
-
-    return report
-
-
 _STAGES: dict[str, Callable[[Road], Facts]] = {
     "problems": _problems,
     "sample": _sample,
     "curate": _curate,
-    "train": _train,
+    "train": train_stage.train,
     "gate": _gate,
     "release": _release,
 }

@@ -14,11 +14,13 @@ from distill.recipe import HERE, Recipe, api_key, located, model_path
 from distill.run import STAGES, fingerprint, hash_path
 from distill.sections import GateTask
 from distill.tasknames import RG_PREFIX
+from distill.teacher_sections import Teacher
 
 # How a teacher is reached, not what it says: changing these asks nothing again.
 OPERATIONAL = {
     *("base_url", "api_key_env", "stream", "concurrency", "requests_per_minute", "tokens_per_minute"),
     *("timeout_s", "max_retries", "max_outage_s", "grace_s", "budget", "allow_other_model"),
+    "capture_logprobs",
 }
 ATTEMPTS = ("max_per_problem", "keep_per_problem", "give_up_after")
 
@@ -33,8 +35,7 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     prints["sample"] = fingerprint(teacher_print(recipe), _attempts(recipe), prints["problems"])
     targets = [{"task": task.task, "path": hash_path(task.path), **_drawn(task)} for task in recipe.gate.tasks]
     prints["curate"] = fingerprint(_curation(recipe), targets, prints["sample"])
-    student = _plain(recipe.student)
-    prints["train"] = fingerprint(student, hash_path(model_path(recipe.student.base)), prints["curate"])
+    prints["train"] = fingerprint(_training(recipe), hash_path(model_path(recipe.student.base)), prints["curate"])
     prints["gate"] = fingerprint(_plain(recipe.gate), list(recipe.release.variants), prints["train"])
     prints["release"] = fingerprint(_plain(recipe.release), recipe.name, prints["gate"])
     return prints
@@ -42,8 +43,13 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
 
 def teacher_print(recipe: Recipe) -> str:
     """What the teacher's answers depend on besides the problems."""
-    teacher = {key: value for key, value in _plain(recipe.teacher).items() if key not in {*OPERATIONAL, *ATTEMPTS}}
-    model = recipe.teacher.model if recipe.teacher.kind == "local" else None
+    return asked_print(recipe.teacher)
+
+
+def asked_print(section: Teacher) -> str:
+    """The same for any teacher's section."""
+    teacher = {key: value for key, value in _plain(section).items() if key not in {*OPERATIONAL, *ATTEMPTS}}
+    model = section.model if section.kind == "local" else None
     return fingerprint(teacher, hash_path(model_path(model)) if model else None)
 
 
@@ -63,6 +69,12 @@ def check(recipe: Recipe, stages: list[str]) -> None:
             api_key(judge.engine.api_key_env, "curate.judge.engine")
         else:
             located("curate.judge.engine.model", judge.engine.model)
+    objective = recipe.student.objective
+    if objective.kind == "kd" and objective.teacher is not None and "train" in stages:
+        if objective.teacher.kind == "endpoint":
+            api_key(objective.teacher.api_key_env, "student.objective.teacher")
+        else:
+            located("student.objective.teacher.model", objective.teacher.model)
     for task in recipe.gate.tasks:
         needed = task.path is not None and ("curate" in stages or "gate" in stages)
         if needed and not Path(str(task.path)).expanduser().exists():
@@ -92,6 +104,15 @@ def _curation(recipe: Recipe) -> list[Any]:
     base = model_path(recipe.student.base)
     files += [hash_path(str(Path(base) / name)) for name in ("tokenizer.json", "config.json")]
     return [section, recipe.student.base, recipe.student.revision, files]
+
+
+def _training(recipe: Recipe) -> list[Any]:
+    """What training depends on besides the traces: its own section, and who scores for kd; not who is told of it."""
+    section, objective = recipe.student.model_dump(mode="json", exclude={"report_to"}), recipe.student.objective
+    if objective.kind != "kd" or objective.teacher is None:
+        return [section]
+    section["objective"].pop("teacher")
+    return [section, asked_print(objective.teacher)]
 
 
 def _attempts(recipe: Recipe) -> list[int | None]:

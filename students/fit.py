@@ -1,154 +1,154 @@
-"""One training from end to end: takes the recipe's section and traces, gives a checkpoint and the facts about it."""
+"""One training from end to end: takes a job, gives a checkpoint and the facts about it."""
 
 import json
 import math
-import os
-import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from distill.errors import DistillError
-from distill.records import Checkpoint, Trace
+from distill.records import Checkpoint
 from distill.run import write_json
-from distill.sections import Student
-from students import defaults
-from students.batches import MicroBatches, collate, fitting
-from students.model import load_model, load_tokenizer, save
-from students.render import render
-from students.trainer import DistillTrainer, Log, Meter, peak_memory_gib
+from students import Job, attention, checkpoints, defaults, distributed, trouble
+from students.arguments import arguments
+from students.batches import Layout, MicroBatches, collate
+from students.corpus import Split, split
+from students.display import Display
+from students.distillation import Distillation
+from students.documents import Documents, prepare
+from students.held_out import Quiz, measured, problems_of
+from students.model import load_model, load_tokenizer, parameters, save
+from students.progress import Finished, Log, Meter, peak_memory_gib
+from students.trainer import DistillTrainer, cross_entropy
 
-COSINE = {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}}
-"""DeepSeek's schedule: a cosine to a tenth of the first rate (arXiv 2501.12948v2, appendix B.4.3)."""
 
-RECOMPUTE: dict[str, Any] = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
-
-
-def fit(section: Student, traces: Sequence[Trace], folder: Path, report: Callable[[str], None]) -> Checkpoint:
+def fit(job: Job) -> Checkpoint:
     """See `students.train`."""
-    if not traces:
-        raise DistillError("there is nothing to train on: curation kept no trace; see why each was dropped in 3-kept")
-    folder.mkdir(parents=True, exist_ok=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with trouble.told(job.section, job.folder / "checkpoints"):
+        return _fit(job)
+
+
+def _fit(job: Job) -> Checkpoint:
+    section, ended = job.section, job.folder / "train.json"  # written last
+    if ended.exists() and (job.folder / "model").exists():
+        return _checkpoint(job, json.loads(ended.read_text(encoding="utf-8")))
+    last = checkpoints.last_whole(job.folder / "checkpoints")  # first, since torn ones hold space on the disk
     tokenizer = load_tokenizer(section)
-    documents, too_long = fitting((render(tokenizer, trace) for trace in traces), section.max_tokens)
-    if not documents:
-        raise DistillError(
-            f"there is nothing to train on: all {too_long} traces are longer than student.max_tokens: "
-            f"{section.max_tokens}; write a larger student.max_tokens"
-        )
-    if too_long:
-        report(f"{too_long} of {len(traces)} traces are longer than {section.max_tokens} tokens and are left out")
-    batches = MicroBatches(documents, section.batch_tokens, section.seed)
+    documents = prepare(job.kept, tokenizer, job.cache, job.say)
+    if not len(documents):
+        raise DistillError("there is nothing to train on: curation kept no trace; see why each was dropped in 3-kept")
+    parted = split(documents, section)
+    for line in parted.told(section):
+        job.say(line)
     model = load_model(section, tokenizer)
-    rate = section.learning_rate or defaults.learning_rate(
-        parameters(model)[1], section.lora is not None, str(model.config.model_type)
-    )
-    trainer = _trainer(section, model, tokenizer, batches, (folder, rate, report))
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
+    packed = attention.use(model)
+    with Display(job.say) as display:
+        trainer = _trainer(job, model, tokenizer, (documents, parted), packed, display)
+        _run(trainer, last)
+    weights = distributed.whole_weights(trainer.model)  # all processes have a part in it
+    facts = _facts(trainer, parted)
     if trainer.is_world_process_zero():
-        save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "model")
-        write_json(folder / "train.json", _facts(trainer, rate, len(documents), too_long))
+        save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, job.folder / "model", weights)
+        write_json(ended, facts)
     trainer.accelerator.wait_for_everyone()
+    return _checkpoint(job, facts)
+
+
+def _checkpoint(job: Job, facts: Mapping[str, Any]) -> Checkpoint:
+    section = job.section
     return Checkpoint(
-        path=str(folder / "model"),
+        path=str(job.folder / "model"),
         base=section.base,
         base_revision=section.revision or "",
         adapter=section.lora is not None,
         quantization=section.quantization,
-        step=trainer.state.global_step,
-        tokens=trainer.meter.tokens,
-        loss_tokens=trainer.meter.loss_tokens,
+        step=facts["steps"],
+        tokens=facts["tokens"],
+        loss_tokens=facts["loss_tokens"],
     )
 
 
-def parameters(model: Any) -> tuple[int, int]:
-    """How many parameters are trained, and how many there are but for an adapter's; packed 4-bit ones count whole."""
-    from peft import PeftModel
-
-    if isinstance(model, PeftModel):
-        trained, everything = model.get_nb_trainable_parameters()
-        return int(trained), int(everything - trained)
-    return sum(p.numel() for p in model.parameters() if p.requires_grad), int(model.num_parameters())
+def _run(trainer: DistillTrainer, last: Path | None) -> None:
+    """Trains from the checkpoint `last`, if there is one; leaves the model with the weights that are to be kept."""
+    try:
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    except Finished:  # killed between its last checkpoint and its end; the Trainer itself would train one step more
+        if trainer.args.load_best_model_at_end:
+            trainer._load_best_model()
 
 
 def _trainer(
-    section: Student, model: Any, tokenizer: Any, batches: MicroBatches, run: tuple[Path, float, Callable[[str], None]]
+    job: Job, model: Any, tokenizer: Any, data: tuple[Documents, Split], packed: bool, display: Display
 ) -> DistillTrainer:
     from transformers import PrinterCallback
 
-    folder, rate, report = run
-    arguments = _arguments(section, batches, folder, rate)
-    meter = Meter(folder / "metrics.jsonl")
+    section, (documents, parted) = job.section, data
+    layout = Layout.of(packed, section.batch_tokens, section.micro_tokens)
+    batches = MicroBatches(documents, parted.train, layout, section.seed)
+    held_out = MicroBatches(documents, parted.held_out, layout, section.seed) if parted.held_out else None
+    rate = section.learning_rate or defaults.learning_rate(
+        parameters(model)[1], section.lora is not None, str(model.config.model_type)
+    )
+    distillation = _distillation(job)
     trainer = DistillTrainer(
         model=model,
-        args=arguments,
+        args=arguments(section, batches, job.folder, rate),
         train_dataset=batches,
-        data_collator=collate,
+        eval_dataset=held_out,
+        data_collator=partial(distillation.collate if distillation else collate, packed),
         processing_class=tokenizer,
-        callbacks=[Log(meter, report)],
+        callbacks=[Log(meter := Meter(job.folder / "metrics.jsonl"), display)],
         meter=meter,
+        objective=distillation or cross_entropy,
+        quiz=_quiz(job, tokenizer, documents, parted),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _arguments(section: Student, batches: MicroBatches, folder: Path, rate: float) -> Any:
-    from transformers import TrainingArguments
-
-    arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=batches.per_step(int(os.environ.get("WORLD_SIZE", "1"))),
-        num_train_epochs=section.objective.epochs,
-        max_steps=section.max_steps or -1,
-        learning_rate=rate,
-        warmup_steps=section.warmup,
-        **COSINE,
-        optim=section.optimizer,
-        **(RECOMPUTE if section.gradient_checkpointing else {}),
-        save_steps=section.save_every_steps,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        seed=section.seed,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        remove_unused_columns=False,
-        report_to="none",
-        disable_tqdm=not sys.stderr.isatty(),
-    )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are torchrun's; nn.DataParallel would split micro-batches
-    return arguments
+def _distillation(job: Job) -> Distillation | None:
+    """What kd needs of the teacher; None for sft."""
+    objective = job.section.objective
+    if objective.kind != "kd":
+        return None
+    if job.signals is None:
+        raise ValueError("objective kd needs the teacher's signals")
+    return Distillation.of(objective, job.signals)
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """The last whole checkpoint; torn ones, whose trainer_state.json (written last) cannot be read, are removed."""
-    whole = []
-    for path in folder.glob("checkpoint-*"):
-        try:
-            whole.append((int(json.loads((path / "trainer_state.json").read_text("utf-8"))["global_step"]), str(path)))
-        except (OSError, ValueError, KeyError):
-            shutil.rmtree(path, ignore_errors=True)
-    return max(whole)[1] if whole else None
+def _quiz(job: Job, tokenizer: Any, documents: Documents, parted: Split) -> Quiz | None:
+    """The held-out problems that are solved at every checkpoint; answers may be as long as the longest kept one."""
+    section = job.section
+    if section.best_by != "accuracy":
+        return None
+    if job.verifier is None:
+        raise ValueError("best_by: accuracy needs a verifier")
+    numbers = frozenset(int(documents.problems[place]) for place in parted.held_out)
+    problems = problems_of(job.kept, numbers, section.accuracy_problems)
+    longest = max(int(documents.tokens[place]) for place in (*parted.train, *parted.held_out))
+    return Quiz(problems, tokenizer, job.verifier, longest)
 
 
-def _facts(trainer: DistillTrainer, rate: float, traces: int, too_long: int) -> dict[str, Any]:
+def _facts(trainer: DistillTrainer, parted: Split) -> dict[str, Any]:
     """What the manifest tells of the training; seconds and tokens count over resumes."""
-    meter = trainer.meter
-    trained, everything = parameters(trainer.accelerator.unwrap_model(trainer.model))
+    meter, state = trainer.meter, trainer.state
+    trained, everything = trainer.sizes
+    chosen = state.best_global_step if trainer.args.load_best_model_at_end else state.global_step
     return {
-        "traces": traces,
-        "too_long": too_long,
+        "traces": len(parted.train),
+        "held_out": len(parted.held_out),
+        "too_long": parted.too_long,
         "tokens": meter.tokens,
         "loss_tokens": meter.loss_tokens,
-        "steps": trainer.state.global_step,
+        "steps": state.global_step,
+        "chosen_step": chosen,
+        **measured(state, chosen),
         "tokens_per_s": round(meter.tokens / max(meter.seconds, 1e-9), 1),
         "peak_memory_gib": peak_memory_gib(),
         "final_loss": None if math.isnan(meter.loss) else meter.loss,
-        "learning_rate": rate,
+        "learning_rate": trainer.args.learning_rate,
         "trainable_parameters": trained,
         "parameters": everything,
     }

@@ -1,15 +1,18 @@
 """The student's base: takes the recipe's section, gives its tokenizer and the model as it is to be trained."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
 
 from distill.errors import InputError
 from distill.quantization import settings
 from distill.recipe import located
-from distill.sections import Student
+from distill.student_sections import Student
 
 _UNLIKE = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
 """Settings of models that change the logits after the head, with the values at which they do nothing."""
@@ -32,7 +35,7 @@ def load_tokenizer(section: Student) -> Any:
     path = located("student.base", section.base)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **_source(section.revision, section.trust_remote_code))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise _unloadable(section.base, error) from error
     if not tokenizer.chat_template:
         raise InputError(
@@ -54,7 +57,8 @@ def load_model(section: Student, tokenizer: Any) -> Any:
     arXiv 2305.14314, section 3; int8: arXiv 2208.07339) is frozen, and its other weights keep the recipe's dtype.
     Raises InputError for a base that cannot be loaded, that the tokenizer outgrows, or whose logits are rescaled.
     """
-    model = load_base(section.base, section.revision, section.quantization, section.dtype, section.trust_remote_code)
+    source = (section.base, section.revision, section.quantization, section.dtype, section.trust_remote_code)
+    model = load_base(*source, shardable=section.distributed is not None)
     rows = model.get_input_embeddings().weight.shape[0]
     if rows < len(tokenizer):
         raise InputError(
@@ -68,17 +72,31 @@ def load_model(section: Student, tokenizer: Any) -> Any:
     return model if section.lora is None else _adapted(model, section)
 
 
-def load_base(base: str, revision: str | None, quantization: str, dtype: str, trust_remote_code: bool) -> Any:
-    """A causal LM as stored, or quantized ("nf4", "int8"); raises InputError where it cannot be loaded."""
+def load_base(
+    base: str, revision: str | None, quantization: str, dtype: str, trust_remote_code: bool, *, shardable: bool = False
+) -> Any:
+    """A causal LM as stored, or quantized ("nf4", "int8"; `shardable`: see `distill.quantization.settings`); raises
+    InputError where it cannot be loaded."""
     from transformers import AutoModelForCausalLM
 
     options = _source(revision, trust_remote_code)
     if quantization != "none":
-        options |= {"quantization_config": settings(quantization, dtype_of(dtype)), "device_map": {"": device()}}
+        quantized = settings(quantization, dtype_of(dtype), shardable=shardable)
+        options |= {"quantization_config": quantized, "device_map": {"": device()}}
     try:
         return AutoModelForCausalLM.from_pretrained(located("student.base", base), dtype=dtype_of(dtype), **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise _unloadable(base, error) from error
+
+
+def parameters(model: Any) -> tuple[int, int]:
+    """How many parameters are trained, and how many there are but for an adapter's; packed 4-bit ones count whole."""
+    from peft import PeftModel
+
+    if isinstance(model, PeftModel):
+        trained, everything = model.get_nb_trainable_parameters()
+        return int(trained), int(everything - trained)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad), int(model.num_parameters())
 
 
 def _adapted(model: Any, section: Student) -> Any:
@@ -110,11 +128,12 @@ def _unloadable(base: str, error: Exception) -> InputError:
     return InputError(f"student.base: {base} cannot be loaded as a model folder or a Hub id: {reason}")
 
 
-def save(model: Any, tokenizer: Any, target: Path) -> None:
-    """Writes the model (or its adapter) and its tokenizer under a temporary name, then renames the folder."""
+def save(model: Any, tokenizer: Any, target: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Writes the model (or its adapter) and its tokenizer under a temporary name, then renames the folder; `weights`
+    by name, where the model's own are sharded."""
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
+    model.save_pretrained(partial, state_dict=weights)
     tokenizer.save_pretrained(partial)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)

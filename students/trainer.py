@@ -1,139 +1,189 @@
-"""transformers' Trainer with the loss of distillation: takes padded micro-batches, gives the loss and its log.
+"""transformers' Trainer with the losses of distillation: takes micro-batches, gives the loss per token of a whole step.
 
-Legend: B documents, T their longest length, D hidden width, V vocabulary, N positions that have a target.
+Legend: B documents, T their longest length (or all their tokens in one row), D hidden width, V vocabulary, N positions
+that have a target.
 """
 
-import json
-import math
-import resource
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
-from distill.errors import DistillError
-from distill.run import write_text
 from students.batches import IGNORED
+from students.distributed import Turns, shard_on_cpu
+from students.held_out import Quiz, measured, measuring
 from students.losses import chunked_cross_entropy
+from students.model import parameters
+from students.products import fast_products
+from students.progress import Meter
 
-
-class Meter:
-    """What has been trained on so far, told in metrics.jsonl: a line for every step, none twice after a resume."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.tokens = self.loss_tokens = 0
-        self.seconds = 0.0
-        self.loss = math.nan
-        self._began = time.perf_counter()
-        self._before = (0, 0.0)
-
-    def begin(self, step: int) -> None:
-        """Goes on after this step: takes its totals over and removes the lines of later steps."""
-        lines = [line for line in _lines(self.file) if line["step"] <= step]
-        write_text(self.file, "".join(json.dumps(line) + "\n" for line in lines))
-        last: dict[str, Any] = lines[-1] if lines else {"tokens": 0, "loss_tokens": 0, "seconds": 0.0, "loss": math.nan}
-        self.tokens, self.loss_tokens, self.seconds = last["tokens"], last["loss_tokens"], last["seconds"]
-        self.loss = last["loss"]
-        self._began = time.perf_counter() - self.seconds
-        self._before = (self.tokens, self.seconds)
-
-    def write(self, step: int, loss: float, learning_rate: float) -> dict[str, Any]:
-        """Adds a step's line: loss in nats per token, totals of tokens and seconds, peak memory in GiB."""
-        self.loss, self.seconds = loss, time.perf_counter() - self._began
-        tokens, seconds = self._before
-        line = {
-            "step": step,
-            "loss": loss,
-            "learning_rate": learning_rate,
-            "tokens": self.tokens,
-            "loss_tokens": self.loss_tokens,
-            "tokens_per_s": round((self.tokens - tokens) / max(self.seconds - seconds, 1e-9), 1),
-            "seconds": round(self.seconds, 3),
-            "peak_memory_gib": peak_memory_gib(),
-        }
-        self._before = (self.tokens, self.seconds)
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        return line
+Objective = Callable[[Tensor, Tensor, Mapping[str, Any]], tuple[Tensor, int]]
+"""Takes hidden_BTD, head_weight_VD and the micro-batch; gives the summed loss and how many positions it has."""
+NOT_THE_MODELS = ("labels", "signal")
+"""Parts of a micro-batch that are the objective's."""
 
 
 class DistillTrainer(Trainer):  # type: ignore[misc]
-    """Supervised fine-tuning on completions, the logits never built in full and counted per token of a whole step."""
+    """Training on completions, the logits never built in full and the loss counted per token of a whole step."""
 
-    def __init__(self, *args: Any, meter: Meter, **kwargs: Any) -> None:
+    control: Any  # the base class makes these
+    is_fsdp_enabled: bool
+
+    def __init__(self, *args: Any, meter: Meter, objective: Objective, quiz: Quiz | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.meter = meter
+        self.meter, self.objective, self.quiz = meter, objective, quiz
+        self.sizes = parameters(self.model)  # shards do not tell
+        self._seen = [0, 0]
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts the targets of a whole step
         self.loss_is_scaled_for_ga = True
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the Trainer's, and sharded on CPUs too where the recipe says fsdp."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp_plugin_args is not None and not self.is_fsdp_enabled:
+            from accelerate.utils import FullyShardedDataParallelPlugin
+
+            shard_on_cpu(self.accelerator, FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args))
+            self.is_fsdp_enabled = True
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Turns:
+        return Turns(self.train_dataset, self.args.seed, lambda: int(self.state.global_step))
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the Trainer's; of a sharded model nothing, since FSDP's own checkpoint has its weights."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+        elif output_dir is not None:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the Trainer's, after what was trained on since the last step was counted in all processes."""
+        if "loss" in logs:
+            seen = torch.tensor(self._seen, device=self.args.device)
+            tokens, loss_tokens = self.accelerator.reduce(seen, "sum").tolist()
+            self.meter.tokens += tokens
+            self.meter.loss_tokens += loss_tokens
+            self._seen = [0, 0]
+        super().log(logs, start_time)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As the Trainer's, with every product as fast as this machine can make it."""
+        with fast_products():
+            loss: Tensor = super().training_step(*args, **kwargs)
+        return loss
+
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The micro-batch's share of the step's mean loss, in nats per token."""
-        labels_BT = inputs["labels"]
-        inner = causal_lm(self.accelerator.unwrap_model(model))
-        hidden_BTD = hidden_states(model, inner, inputs["input_ids"], inputs["attention_mask"])
-        loss, count = completion_loss(hidden_BTD, inner.get_output_embeddings().weight, labels_BT)
-        if model.training:
-            self.meter.tokens += int(inputs["attention_mask"].sum())
-            self.meter.loss_tokens += count
+        loss, count = summed_loss(model, self.accelerator.unwrap_model(model), inputs, self.objective)
+        if model.training and count:  # a blank has none
+            self._seen[0] += tokens_in(inputs)
+            self._seen[1] += count
         share = loss / (count if num_items_in_batch is None else num_items_in_batch)
         share = share * self.accelerator.num_processes  # gradients are averaged over processes, not summed
-        return (share, {"hidden_states": hidden_BTD}) if return_outputs else share
+        return (share, {}) if return_outputs else share
 
-
-class Log(TrainerCallback):  # type: ignore[misc]
-    """Writes every step's line and reports it; ends a training whose loss is no number, before it is saved."""
-
-    def __init__(self, meter: Meter, report: Callable[[str], None]) -> None:
-        self.meter, self.report = meter, report
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Goes on where the checkpoint left off."""
-        self.meter.begin(state.global_step)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """One line; raises DistillError for a loss that is not finite."""
-        if not logs or "loss" not in logs:
-            return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise DistillError(
-                f"the loss is {loss} at step {state.global_step}; write a smaller student.learning_rate than "
-                f"{args.learning_rate:g}, or dtype: float32"
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
+        """The held-out loss in nats per token, over all processes, and the share of right answers where asked for."""
+        with measuring(self.model_wrapped), fast_products():
+            figures = {f"{metric_key_prefix}_loss": self._held_out_loss(self.model_wrapped)}
+        if self.quiz is not None:
+            figures[f"{metric_key_prefix}_accuracy"] = self._agreed(
+                self.quiz.accuracy(self.accelerator.unwrap_model(self.model_wrapped))
             )
-        if state.is_world_process_zero:
-            line = self.meter.write(state.global_step, loss, float(logs.get("learning_rate", math.nan)))
-            self.report(f"step {line['step']}/{state.max_steps}  loss {loss:.4f}  {line['tokens_per_s']:.0f} tokens/s")
+        self.log(dict(figures))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
+
+    def _agreed(self, figure: float) -> float:
+        """The first process' figure in all of them, so that all choose the same checkpoint."""
+        first = figure if self.accelerator.is_main_process else 0.0
+        return float(self.accelerator.reduce(torch.tensor(first, device=self.args.device), "sum"))
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """As the Trainer's; of checkpoints with equal shares of right answers, that of the least held-out loss."""
+        state = self.state
+        if self.quiz is not None and metrics["eval_accuracy"] == state.best_metric:
+            if metrics["eval_loss"] < measured(state, state.best_global_step)["held_out_loss"]:
+                state.best_global_step = state.global_step
+            return False
+        found: bool = super()._determine_best_metric(metrics, trial)
+        return found
+
+    @torch.no_grad()
+    def _held_out_loss(self, model: nn.Module) -> float:
+        """Each process takes every n-th micro-batch; one that has none left takes its last again, which does not count,
+        since sharded layers meet in every forward pass."""
+        micros, of, rank = self.eval_dataset, self.accelerator.num_processes, self.accelerator.process_index
+        sums = torch.zeros(2, dtype=torch.float64)
+        for first in range(0, len(micros), of):
+            mine = first + rank
+            batch = self._prepare_inputs(self.data_collator([micros[min(mine, len(micros) - 1)]]))
+            loss, count = summed_loss(model, self.accelerator.unwrap_model(model), batch, self.objective)
+            if mine < len(micros):
+                sums += torch.tensor([float(loss), count], dtype=torch.float64)
+        total, count = self.accelerator.reduce(sums.to(self.args.device), "sum").tolist()
+        return float(total / count)
 
 
-def completion_loss(hidden_BTD: Tensor, head_weight_VD: Tensor, labels_BT: Tensor) -> tuple[Tensor, int]:
-    """The summed loss over the positions whose NEXT token is trained, and how many those are."""
+def tokens_in(batch: Mapping[str, Any]) -> int:
+    """Tokens of a micro-batch, without padding."""
+    mask = batch.get("attention_mask")
+    return int(mask.sum()) if mask is not None else int(batch["input_ids"].numel())
+
+
+def summed_loss(
+    model: nn.Module, unwrapped: nn.Module, batch: Mapping[str, Any], objective: Objective
+) -> tuple[Tensor, int]:
+    """The objective's sum over a micro-batch and its count of positions.
+
+    The head takes the loss in the place of its logits, inside the model's own forward pass: wrappers (peft, DDP, FSDP)
+    have gathered its weight there, and see one number come out.
+    """
+    counts: list[int] = []
+
+    def take(hidden_BTD: Tensor, weight_VD: Tensor) -> Tensor:
+        loss, count = objective(hidden_BTD, weight_VD, batch)
+        counts.append(count)
+        return loss
+
+    arguments = {name: value for name, value in batch.items() if name not in NOT_THE_MODELS}
+    with taken(causal_lm(unwrapped).get_output_embeddings(), take):
+        loss: Tensor = model(**arguments, use_cache=False).logits
+    return loss, counts[-1]
+
+
+def cross_entropy(hidden_BTD: Tensor, head_weight_VD: Tensor, batch: Mapping[str, Any]) -> tuple[Tensor, int]:
+    """The objective of supervised fine-tuning: the summed loss over the positions whose NEXT token is trained."""
+    hidden_ND, targets_N = trained(hidden_BTD, batch["labels"])
+    return chunked_cross_entropy(hidden_ND, head_weight_VD, targets_N), int(targets_N.numel())
+
+
+def trained(hidden_BTD: Tensor, labels_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden states of the positions that have a target, and the targets, document by document."""
     next_BT = labels_BT[:, 1:]
     trained_BT = next_BT != IGNORED
-    targets_N = next_BT[trained_BT]
-    return chunked_cross_entropy(hidden_BTD[:, :-1][trained_BT], head_weight_VD, targets_N), int(targets_N.numel())
+    return hidden_BTD[:, :-1][trained_BT], next_BT[trained_BT]
 
 
-def hidden_states(model: nn.Module, inner: Any, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """The last hidden states [B, T, D], through what wraps the causal LM `inner` (peft, DDP)."""
-    with headless(inner.get_output_embeddings()):
-        hidden_BTD: Tensor = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
+def hidden_states(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    """The last hidden states [B, T, D] of a micro-batch."""
+    arguments = {name: value for name, value in batch.items() if name not in NOT_THE_MODELS}
+    with taken(causal_lm(model).get_output_embeddings(), lambda hidden_BTD, _: hidden_BTD):
+        hidden_BTD: Tensor = model(**arguments, use_cache=False).logits
     return hidden_BTD
 
 
 @contextmanager
-def headless(head: nn.Module) -> Iterator[None]:
-    """Lets the head hand its input on as it is, so that a causal LM's logits are its last hidden states."""
+def taken(head: Any, take: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
+    """Puts `take`, of hidden states and the head's weight, in the place of a head's forward pass."""
     before = head.__dict__.get("forward")
-    head.__dict__["forward"] = lambda hidden_BTD: hidden_BTD
+    head.__dict__["forward"] = lambda hidden_BTD: take(hidden_BTD, head.weight)
     try:
         yield
     finally:
@@ -147,22 +197,3 @@ def causal_lm(model: Any) -> Any:
     from peft import PeftModel
 
     return model.get_base_model() if isinstance(model, PeftModel) else model
-
-
-def peak_memory_gib() -> float:
-    """The most memory held so far: the GPU's where there is one, else this process's."""
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file; one that a kill left torn is not counted."""
-    lines = []
-    for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
-    return lines

@@ -55,3 +55,11 @@ def test_decontamination_flags_what_the_reference_does_and_finds_all_of_r1s_prob
     assert found["mb_per_s"] > 0 and found["reference_mb_per_s"] > 0
     assert found["recall_gsm8k"] in (None, 1.0) and found["recall_math500"] in (None, 1.0)
     assert found["recall_paraphrased"] is None or found["recall_paraphrased"] >= 0.95
+
+
+@pytest.mark.slow
+def test_signals_are_small_and_lose_little() -> None:
+    found = figures("bench_signals.py", "--rows", "32", "--problems", "6", "--positions", "2000")
+    assert found["bytes_per_token"] <= 75 and found["kl_nats"] <= 1e-3
+    assert found["bundled_kl_nats"] <= 1e-3 and found["candidates_0.2_kl_nats"] <= 1e-3
+    assert found["plain_bytes_per_token"] > 300 and found["read_tokens_per_s"] > 0

@@ -30,8 +30,14 @@ def test_every_shipped_recipe_parses(name: str) -> None:
     assert recipe.load(name).name == name
 
 
-def test_four_recipes_are_shipped() -> None:
-    assert recipe.shipped() == ["hub-traces-qwen2.5-7b", "quickstart", "r1-gsm8k-replay", "r1-qwen2.5-1.5b"]
+def test_these_recipes_are_shipped() -> None:
+    assert recipe.shipped() == [
+        "hub-traces-qwen2.5-7b",
+        "quickstart",
+        "r1-distill-kd-qwen2.5-1.5b",
+        "r1-gsm8k-replay",
+        "r1-qwen2.5-1.5b",
+    ]
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

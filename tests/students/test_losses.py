@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from students.losses import chunked_cross_entropy
-from students.trainer import completion_loss
+from students.trainer import cross_entropy
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
@@ -39,7 +39,7 @@ def test_three_tokens_by_hand() -> None:
     hidden = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]]])
     head = torch.tensor([[0.0, 0.0], [math.log(2), 0.0], [0.0, math.log(3) / 2]])
     labels = torch.tensor([[-100, 1, 2]])
-    loss, count = completion_loss(hidden, head, labels)
+    loss, count = cross_entropy(hidden, head, {"labels": labels})
     assert count == 2
     # position 0: weights 1, 2, 1 and target 1 -> -log(2/4); position 1: weights 1, 1, 3 and target 2 -> -log(3/5)
     assert loss.item() == pytest.approx(-math.log(2 / 4) - math.log(3 / 5), abs=1e-6)

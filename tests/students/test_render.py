@@ -3,11 +3,14 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from distill import think
-from students.batches import collate, fitting, group
-from students.render import Rendered, render
+from students.batches import collate, group, pack
+from students.documents import Document
+from students.render import render
 
 _spec = importlib.util.spec_from_file_location("students_tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(_spec)
@@ -53,20 +56,23 @@ def test_injected_control_tokens_are_text(think_is_control: bool) -> None:
     )
 
 
-def test_too_long_is_dropped_never_cut() -> None:
-    documents, too_long = fitting([Rendered(tuple(range(n)), 2) for n in (5, 10, 11)], 10)
-    assert [document.tokens for document in documents] == [5, 10] and too_long == 1
+@pytest.mark.parametrize("packed", [False, True])
+def test_groups_hold_every_document_once_within_the_cap(packed: bool) -> None:
+    lengths = np.array([5 + n % 37 for n in range(200)] + [300])
+    micros = (pack if packed else group)(lengths, 100, seed=1)
+    assert sorted(place for micro in micros for place in micro) == list(range(201))
+    held = [sum(lengths[micro]) if packed else max(lengths[micro]) * len(micro) for micro in micros]
+    assert all(tokens <= 100 or len(micro) == 1 for tokens, micro in zip(held, micros, strict=True))
+    assert sum(held) < 1.1 * lengths.sum()
+    assert micros != (pack if packed else group)(lengths, 100, seed=2)
 
 
-def test_groups_hold_every_document_once_within_the_cap() -> None:
-    documents, _ = fitting([Rendered(tuple(range(5 + n % 37)), 2) for n in range(200)], 10**6)
-    micros = group(documents, 100, seed=1)
-    assert sorted(map(id, documents)) == sorted(id(one) for micro in micros for one in micro)
-    assert all(max(one.tokens for one in micro) * len(micro) <= 100 for micro in micros)
-    padded = sum(max(one.tokens for one in micro) * len(micro) for micro in micros)
-    assert padded < 1.1 * sum(one.tokens for one in documents)
-
-
-def test_labels_cover_the_completion_only() -> None:
-    documents, _ = fitting([Rendered((7, 8, 9, 1), 2), Rendered((7, 8, 1), 2)], 10)
-    assert collate([documents])["labels"].tolist() == [[-100, -100, 9, 1], [-100, -100, 1, -100]]
+@pytest.mark.parametrize("packed", [False, True])
+def test_labels_cover_the_completion_only(packed: bool) -> None:
+    rows = [Document(torch.tensor(ids, dtype=torch.int32), 2) for ids in ((7, 8, 9, 1), (7, 8, 1))]
+    made = collate(packed, [rows])
+    if packed:
+        assert made["labels"].tolist() == [[-100, -100, 9, 1, -100, -100, 1]]
+        assert made["position_ids"].tolist() == [[0, 1, 2, 3, 0, 1, 2]] and made["document_lengths"] == [4, 3]
+    else:
+        assert made["labels"].tolist() == [[-100, -100, 9, 1], [-100, -100, 1, -100]]

@@ -10,19 +10,22 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from distill.errors import DistillError, InputError
 from distill.records import Checkpoint
-from distill.sections import Student
-from students import defaults, train
-from students.batches import collate, fitting
+from distill.student_sections import Student
+from students import attention, defaults
+from students.batches import collate
+from students.documents import Document
 from students.merge import merge
 from students.model import load_base, load_model
+from students.progress import Log
 from students.render import render
-from students.trainer import Log, hidden_states
+from students.trainer import hidden_states
 
 _spec = importlib.util.spec_from_file_location("students_tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
 LORA = {"rank": 8}
+train = tiny.train
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +48,31 @@ def input_ids(tok) -> torch.Tensor:
     return torch.tensor([tok("What is 1+1?")["input_ids"]])
 
 
-def test_batched_documents_get_the_logits_they_get_alone() -> None:
-    tok, model = tiny.tokenizer(), tiny.model().eval()
-    documents, _ = fitting([render(tok, one) for one in tiny.traces(6)], 10_000)
-    batch = collate([documents])
-    together = hidden_states(model, model, batch["input_ids"], batch["attention_mask"])
-    for row, document in enumerate(documents):
-        alone = model(document.ids_T.long()[None]).logits[0]
-        logits = model.lm_head(together[row, : document.tokens])
-        torch.testing.assert_close(logits, alone, atol=1e-5, rtol=0)
+def documents(rows) -> list[Document]:
+    made = [render(tiny.tokenizer(), one) for one in rows]
+    return [Document(torch.tensor(one.ids, dtype=torch.int32), one.prompt_tokens) for one in made]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_batched_documents_get_the_logits_they_get_alone(packed: bool) -> None:
+    model, alone = tiny.model().eval(), tiny.model().eval()
+    assert attention.use(model) or not packed
+    rows = documents(tiny.traces(6))
+    if not packed:
+        model = alone
+    together = hidden_states(model, collate(packed, [rows]))
+    apart = together.split([one.tokens for one in rows], 1) if packed else together.split(1)
+    for document, hidden in zip(rows, apart, strict=True):
+        logits = model.lm_head(hidden[0, : document.tokens])
+        torch.testing.assert_close(logits, alone(document.ids_T.long()[None]).logits[0], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("accumulated", [1, 3])
 def test_loss_is_the_mean_over_all_tokens_of_the_step(base: str, tmp_path: Path, accumulated: int, monkeypatch) -> None:
     rows = tiny.traces(6)
-    documents, _ = fitting([render(tiny.tokenizer(), one) for one in rows], 10_000)
     monkeypatch.setattr("students.batches.SMALLEST_MICRO", 1 if accumulated > 1 else 2048)
     train(section(base, max_steps=1, batch_tokens=10_000 if accumulated == 1 else 4000), rows, tmp_path, print)
-    batch = collate([documents])
+    batch = collate(False, [documents(rows)])
     plain = AutoModelForCausalLM.from_pretrained(base)(**batch).loss.item()
     assert losses(tmp_path)[0] == pytest.approx(plain, abs=1e-4)
 
@@ -87,7 +97,8 @@ def test_loss_falls_and_what_is_left_loads(base: str, tmp_path: Path, changes: d
     said: list[str] = []
     made = train(section(base, **changes), tiny.traces(24), tmp_path / "run", said.append)
     seen = losses(tmp_path / "run")
-    assert len(seen) == len(said) == made.step >= 6 and seen[-1] < seen[0] - 0.3
+    assert [one.split("  ")[0] for one in (said[0], said[-1])] == [f"step {at}/{made.step}" for at in (1, made.step)]
+    assert len(seen) == made.step >= 6 and seen[-1] < seen[0] - 0.3
     facts = json.loads((tmp_path / "run" / "train.json").read_text())
     assert facts["traces"] == 24 and facts["tokens"] == made.tokens > made.loss_tokens > 0
     tok = AutoTokenizer.from_pretrained(made.path)

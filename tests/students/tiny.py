@@ -1,5 +1,6 @@
 """A tiny tokenizer, tiny Qwen2 models and traces for the tests of students."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,11 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from distill.records import Completion, Problem, Sampling, Trace
+from distill import shards
+from distill.records import Checkpoint, Completion, Problem, Sampling, Trace
+from distill.student_sections import Student
+from students import Job
+from students import train as train_job
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -62,3 +67,9 @@ def traces(count: int) -> list[Trace]:
     return [
         trace(f"What is {i}+1?", f"{i} and one" + " more" * (i % 5) + ".", f"\\boxed{{{i + 1}}}") for i in range(count)
     ]
+
+
+def train(section: Student, rows: Sequence[Trace], folder: Path, say: Callable[[str], None], **more: Any) -> Checkpoint:
+    """Trains on traces that are written into the folder first, as curation leaves them."""
+    shards.write_parts(folder / "kept", rows, Trace)
+    return train_job(Job(section, folder / "kept", folder, folder / "cache", say, **more))
