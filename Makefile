@@ -7,7 +7,7 @@ demo: .venv/ready
 	$(BIN)/distill run quickstart
 
 test: .venv/ready lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 bench: .venv/ready
 	$(BIN)/python tests/bench/bench_attempts.py
@@ -17,6 +17,9 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/bench_decontaminate.py
 	$(BIN)/python tests/bench/bench_duplicates.py
 	$(BIN)/python tests/bench/bench_curate.py --gb 0.2
+	$(BIN)/python tests/bench/bench_signals.py
+	$(BIN)/python tests/bench/bench_sft.py --size small
+	$(BIN)/python tests/bench/bench_distil.py
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -58,11 +58,11 @@ class Kd(Section):
 
 
 class Fsdp(Section):
-    """Shards weights, gradients and optimizer over the processes of torchrun (PyTorch FSDP)."""
+    """Shards weights, gradients and optimizer over the processes of torchrun (PyTorch's FSDP2)."""
 
     kind: Literal["fsdp"]
     offload: bool = False
-    """Keep what is not in use in the host's memory."""
+    """Keep what a GPU does not need at the moment in the host's memory."""
     reshard: bool = True
     """Free a layer's gathered weights after its forward pass: less memory, one more exchange."""
 

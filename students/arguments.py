@@ -63,7 +63,7 @@ def arguments(section: Student, batches: MicroBatches, folder: Path, rate: float
         **(LIGER if _wants_liger(section) else {}),
         **_sharding(section),
         save_steps=section.save_every_steps,
-        save_total_limit=2,
+        save_total_limit=2 if section.best_by == "last" else 3,  # the best is one of them
         **_choosing(section),
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -103,7 +103,7 @@ def _sharding(section: Student) -> dict[str, Any]:
         "fsdp": True,
         "fsdp_config": {
             "version": 2,
-            "cpu_offload": sharded.offload,
+            "cpu_offload": sharded.offload and torch.cuda.is_available(),  # elsewhere all is in that memory already
             "reshard_after_forward": sharded.reshard,
             "state_dict_type": "FULL_STATE_DICT",
             "cpu_ram_efficient_loading": distributed.reads_once(section),

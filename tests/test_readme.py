@@ -17,7 +17,7 @@ def test_every_recipe_and_module_that_the_readme_names_is_there() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"distill run ([\w.-]+)", text))
     assert named and named <= {*recipe.shipped(), "RECIPE"}
-    tree = text.split("## What is where")[1].split("```")[1]
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## What is where")[1].split("```")[1]
     for line in tree.splitlines():
         for word in re.split(r"\s{3,}", line.strip())[0].split() if line.startswith("  ") else ():
             path = ROOT / "distill" / word

@@ -90,7 +90,7 @@ class LocalEngine:
         self.capture: Capture | None = None
         self._rows: dict[str, list[tuple[Any, Any]]] = {}  # captured of requests that have not ended
         self._assigned = max(tokenizer.get_vocab().values()) + 1
-        self._opened = reasons or think.opens(prompts.rendered(tokenizer, "?", opened=False))
+        self.opened = reasons or think.opens(prompts.rendered(tokenizer, "?", opened=False))
         self.stops = _stops(model, tokenizer)
         self.longest: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         self._last_logits = (
@@ -108,6 +108,21 @@ class LocalEngine:
         for outcome in self._outcomes(waiting):
             yield outcome
             waiting.paused = False
+
+    def stream(self, request: Request) -> Iterator[int]:
+        """One request's token ids, each as it is drawn, without the one that stops it: the same as `complete` draws
+        for it by itself. Raises EngineError as `complete` does, and for a prompt longer than the model's context."""
+        row = self._row(request)
+        if row.room <= 0:
+            raise EngineError(self._too_long(row).message)
+        batch = Batch([row], self.model.get_input_embeddings().weight.device)
+        while row.finish is None:
+            with self._memory(1):
+                tokens = self._step(batch, batch.rows)
+            self._take(row, tokens[0])
+            if row.finish != "stop":
+                yield tokens[0]
+            batch.feed(tokens)
 
     def render(self, prompt: str) -> str:
         """The user's turn as the model reads it, ending with the opening tag of its thinking where it must reason."""
@@ -222,7 +237,7 @@ class LocalEngine:
             self.capture.put(row.request.id, self._captured(row))
         kept = row.drawn[:-1] if row.finish == "stop" else row.drawn
         text = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        thought = think.split(text, opened=self._opened)
+        thought = think.split(text, opened=self.opened)
         return Completion(
             reasoning=thought.reasoning,
             answer=thought.answer,

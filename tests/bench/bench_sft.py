@@ -1,14 +1,16 @@
 """How fast a student is trained, and in how much memory, beside trl's SFTTrainer on the same work in the same run.
 
-Usage: python tests/bench/bench_sft.py [--peer-python PATH] [--size half|small] [--dtype bfloat16|float32]
-                                       [--modes free,pad,pack] [--epochs N]
+Usage: python tests/bench/bench_sft.py [--peer-python PATH] [--size half|step|small|gpu]
+           [--dtype bfloat16|float32|nf4] [--modes free,pad,pack] [--epochs N] [--chip-tflops N]
 
 A Qwen2.5-0.5B-shaped model of 12 layers and 16 random documents of 96 to 1,024 tokens, four to a step, AdamW. Each
 trainer runs in a process of its own; tokens per second are of the last epoch, memory is the process's peak. Losses are
-compared step by step, in that type on this size (`loss_gap`) and in float32 on a small shape (`loss_gap_float32`). Then
-4 MB of reasoning are rendered and tokenized by both (`prepare_*`).
+compared step by step, in that type on this size (`loss_gap`) and in float32 on a small shape (`loss_gap_float32`).
+`--size step` is one step of four such documents: without bfloat16 instructions the peer takes ten minutes for it. Then
+4 MB of reasoning are rendered and tokenized by both (`prepare_*`). `--size gpu` is for a machine with one: 24 layers,
+and documents of up to 4,096 tokens; with the chip's peak given, `chip_share` is the share of it that is used.
 Keys: tokens_per_s, peak_gib, peer_tokens_per_s, peer_peak_gib, ratio, memory_ratio, loss_gap, loss_gap_float32,
-prepare_tokens_per_s, tokenizer_tokens_per_s, peer_prepare_tokens_per_s, prepare_ratio.
+prepare_tokens_per_s, tokenizer_tokens_per_s, peer_prepare_tokens_per_s, prepare_ratio, chip_share.
 """
 
 import argparse
@@ -18,6 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from sft_work import SIZES
 
 HERE = Path(__file__).parent
 MODES = ("free", "pad", "pack")
@@ -57,13 +61,22 @@ def gap(ours: dict[str, Any], peer: dict[str, Any] | None) -> float | None:
     return max(abs(a - b) for a, b in zip(ours["losses"], peer["losses"], strict=True))
 
 
+def chip_share(size_name: str, ours: dict[str, Any], chip_tflops: float) -> float:
+    """Operations a second, six for each weight and token, as a share of the chip's."""
+    size = SIZES[size_name]
+    attention = 2 * size.width * (size.width // size.heads) * (size.heads + 2)
+    weights = size.layers * (attention + 3 * size.width * size.inner) + size.vocabulary * size.width
+    return float(6 * weights * ours["tokens_per_s"] / (chip_tflops * 1e12))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--size", default="half", choices=("half", "small"))
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--size", default="half", choices=("half", "step", "small", "gpu"))
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32", "nf4"))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--epochs", default="2")
+    parser.add_argument("--chip-tflops", type=float, default=None)
     asked = parser.parse_args()
     work = (asked.size, asked.dtype, asked.epochs)
     print(f"{asked.size}, {asked.dtype:20} {'tokens/s':>12} {'peak GiB':>10}   last loss")
@@ -105,6 +118,7 @@ def main() -> None:
         "prepare_tokens_per_s": prepared["tokens_per_s"],
         "tokenizer_tokens_per_s": prepared["tokenizer_tokens_per_s"],
         "peer_prepare_tokens_per_s": theirs,
+        "chip_share": None if asked.chip_tflops is None else chip_share(asked.size, ours, asked.chip_tflops),
         "prepare_ratio": None if theirs is None else prepared["tokens_per_s"] / theirs,
     }
     print(json.dumps({name: value if value is None else round(value, 6) for name, value in figures.items()}))

@@ -9,7 +9,6 @@ Usage: python our_sft.py LAYOUT SIZE DTYPE EPOCHS, prints one JSON object. LAYOU
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -19,17 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, documents, model
+from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, documents, model, peak_gib
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 import students.trainer
 from students import attention, products
 from students.batches import collate
 from students.documents import Document
 from students.progress import Meter
-from students.trainer import DistillTrainer
 
 
 class Clock(TrainerCallback):
@@ -43,6 +41,13 @@ class Clock(TrainerCallback):
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.seconds.append(time.perf_counter() - self._began)
+
+
+class InThePeersOrder(students.trainer.DistillTrainer):
+    """The trainer with transformers' own order of documents, four to a step, so that losses can be compared."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return Trainer._get_train_sampler(self, train_dataset)
 
 
 def all_at_once(hidden_BTD: Tensor, head_weight_VD: Tensor, batch: Mapping[str, Any]) -> tuple[Tensor, int]:
@@ -66,7 +71,7 @@ def main(layout: str, size_name: str, dtype: str, epochs: int) -> None:
         output_dir=str(folder),
         per_device_train_batch_size=BATCH,
         num_train_epochs=epochs,
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         report_to="none",
         save_strategy="no",
         logging_steps=1,
@@ -77,7 +82,7 @@ def main(layout: str, size_name: str, dtype: str, epochs: int) -> None:
         optim="adamw_torch_fused",
     )
     clock = Clock()
-    trainer = DistillTrainer(
+    trainer = InThePeersOrder(
         model=student,
         args=arguments,
         train_dataset=rows,
@@ -91,7 +96,7 @@ def main(layout: str, size_name: str, dtype: str, epochs: int) -> None:
     last = clock.seconds[-(len(clock.seconds) // epochs) :]
     found = {
         "tokens_per_s": sum(row[0].tokens for row in rows) / sum(last),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib": peak_gib(),
         "losses": [line["loss"] for line in trainer.state.log_history if "loss" in line],
     }
     print(json.dumps(found))

@@ -4,7 +4,6 @@ Usage: python peer_sft.py pad|free|pack SIZE DTYPE EPOCHS, prints one JSON objec
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, documents, model
+from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, documents, model, peak_gib
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import SFTConfig, SFTTrainer
@@ -49,7 +48,7 @@ def main(mode: str, size_name: str, dtype: str, epochs: int) -> None:
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=BATCH,
         num_train_epochs=epochs,
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         bf16=False,
         gradient_checkpointing=False,
         report_to=[],
@@ -75,7 +74,7 @@ def main(mode: str, size_name: str, dtype: str, epochs: int) -> None:
     last = clock.seconds[-(len(clock.seconds) // epochs) :]
     found = {
         "tokens_per_s": sum(len(row["input_ids"]) for row in rows) / sum(last),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib": peak_gib(),
         "losses": [line["loss"] for line in trainer.state.log_history if "loss" in line],
     }
     print(json.dumps(found))

@@ -4,6 +4,8 @@ Takes a size; gives the model and the documents, the same for the same size in e
 """
 
 import random
+import resource
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +34,14 @@ class Size:
 
 SIZES = {
     "half": Size(151936, 896, 4864, 12, 14, 16, 5.8, 96, 1024),
+    "gpu": Size(151936, 896, 4864, 24, 14, 64, 8.2, 1024, 4096),
+    "step": Size(151936, 896, 4864, 12, 14, 4, 5.8, 96, 1024),
     "small": Size(32000, 128, 256, 2, 4, 16, 4.6, 80, 256),
 }
 
 
 def model(size: Size, dtype: str) -> Any:
-    """Random weights, the same every time."""
+    """Random weights, the same every time; `nf4` has an adapter on a 4-bit base."""
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=size.vocabulary,
@@ -49,7 +53,36 @@ def model(size: Size, dtype: str) -> Any:
         tie_word_embeddings=True,
         max_position_embeddings=4096,
     )
-    return Qwen2ForCausalLM(config).to(getattr(torch, dtype))
+    made = Qwen2ForCausalLM(config)
+    return made.to(getattr(torch, dtype)) if dtype != "nf4" else adapted(made)
+
+
+def adapted(whole: Any) -> Any:
+    """LoRA of rank 16 on the model's weights as nf4 keeps them."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import BitsAndBytesConfig
+
+    with tempfile.TemporaryDirectory() as folder:
+        whole.to(torch.bfloat16).save_pretrained(folder)
+        settings = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+        device = {"": "cuda" if torch.cuda.is_available() else "cpu"}
+        base = Qwen2ForCausalLM.from_pretrained(
+            folder, dtype=torch.bfloat16, quantization_config=settings, device_map=device
+        )
+    torch.manual_seed(0)
+    return get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
+
+
+def peak_gib() -> float:
+    """The most memory held so far: the GPU's where there is one, else this process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def documents(size: Size) -> list[list[int]]:

@@ -36,11 +36,12 @@ TRAININGS = {
 """Name -> (the section, what two processes have besides, the step at which those are interrupted once)."""
 
 
-def torchrun(*command: str) -> None:
+def torchrun(*command: str) -> str:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*start, *command], env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
 
 
 def metrics(folder: Path, name: str) -> list[float]:
@@ -65,8 +66,11 @@ def trained(tmp_path_factory) -> Path:
     sections = {name: (die_at, settings | own | more) for name, (own, more, die_at) in TRAININGS.items()}
     (root / "sections.json").write_text(json.dumps(sections))
     torchrun(str(Path(__file__).with_name("together.py")), str(root))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as torchrun's processes have; this is set up before the tests' own such setting
     for name, (own, _, _) in TRAININGS.items():
         tiny.train(Student(**settings | own), rows, root / "alone" / name, print)
+    torch.set_num_threads(threads)
     return root
 
 
@@ -102,6 +106,25 @@ def test_what_was_sharded_loads_plainly(trained: Path) -> None:
         before = base(ids).logits
         adapted = PeftModel.from_pretrained(base, str(trained / "fsdp_qlora" / "model"))(ids).logits
     assert whole.isfinite().all() and (adapted - before).abs().max() > 0.1
+
+
+RECIPE = """
+name: dry
+problems: [{kind: reasoning_gym, task: basic_arithmetic, size: 20}]
+teacher: {kind: scripted, right: 1.0, max_per_problem: 1}
+student: {base: "bundled:base", lora: {rank: 4}, batch_tokens: 500, max_steps: 2, distributed: {kind: fsdp}}
+gate: {tasks: [{task: distill_rg_chain_sum, size: 5, min: 0.1}, {task: distill_rg_aiw, size: 5, min: 0.1}]}
+"""
+
+
+@pytest.mark.slow
+def test_the_first_process_does_the_stages_and_the_others_join_in_training(tmp_path: Path) -> None:
+    (tmp_path / "dry.yaml").write_text(RECIPE)
+    said = torchrun("-m", "distill.cli", "train", str(tmp_path / "dry.yaml"), "--runs", str(tmp_path))
+    for stage in ("1-problems", "2-traces", "3-kept", "4-student"):
+        assert said.count(f"{stage}: begins") == said.count(f"{stage}: done") == 1
+    assert len(metrics(tmp_path / "dry" / "4-student", "loss")) == 2
+    assert (tmp_path / "dry" / "4-student" / "model" / "adapter_model.safetensors").exists()
 
 
 def documents(lengths: list[int]) -> list[Document]:

@@ -12,7 +12,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from distill import cli, pipeline, plan, shards
+from distill import cli, plan, shards, train_stage
 from distill.errors import InputError
 from distill.recipe import load
 from distill.records import Kept, Trace
@@ -282,8 +282,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_a_runs_own_traces_are_looked_at(tmp_path: Path) -> None:
     recipe, run = load("quickstart"), Run(tmp_path / "quickstart")
     shards.write_parts(run.folder("curate"), [kept(one, 40) for one in tiny.traces(5)], Kept)
-    assert "made-up" in pipeline.lint(recipe, run).source
+    assert "made-up" in train_stage.lint(recipe, run).source
     run.seal("curate", plan.fingerprints(recipe)["curate"], {"kept": 5})
-    findings = pipeline.lint(recipe, run)
+    findings = train_stage.lint(recipe, run)
     assert findings.source.startswith("5 kept traces of") and not findings.of("error")
     assert next(iter(findings.lines())).startswith("looked at 5 kept traces")
