@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from distill import shards, think
 from distill.errors import EngineError, InputError
 from distill.recipe import model_path
-from distill.records import Checkpoint, Failure, Request, Sampling, asked, storable
+from distill.records import Checkpoint, Failure, Request, Sampling, asked, printable, storable
 from distill.run import STAGES, Run
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ def _piped(student: Student, seed: int, lines: Iterable[str]) -> None:
         for _, came in student.engine.complete([request]):
             if isinstance(came, Failure):
                 raise EngineError(came.message)
-            aside.out(_shown(came.reasoning or "(no thinking)"), style="dim", highlight=False)
+            aside.out(printable(came.reasoning or "(no thinking)"), style="dim", highlight=False)
             if came.unfinished:
                 aside.out(CUT_OFF if came.answer else ENDLESS, style="dim", highlight=False)
-            print(_shown(came.answer), flush=True)
+            print(printable(came.answer), flush=True)
 
 
 def _utf8(lines: Iterable[str]) -> Iterator[str]:
@@ -140,7 +140,9 @@ def _at_terminal(student: Student, seed: int) -> None:
 
     console = Console()
     console.out(
-        f"{_shown(student.name)}\nCtrl-C stops an answer, an empty line or Ctrl-D ends.", style="dim", highlight=False
+        f"{printable(student.name)}\nCtrl-C stops an answer, an empty line or Ctrl-D ends.",
+        style="dim",
+        highlight=False,
     )
     for request in _requests(student, seed, _typed()):
         try:
@@ -148,7 +150,7 @@ def _at_terminal(student: Student, seed: int) -> None:
         except KeyboardInterrupt:
             console.out("\n(stopped)", style="dim", highlight=False)
         except EngineError as error:
-            console.out(_shown(str(error)), style="red", highlight=False)
+            console.out(printable(str(error)), style="red", highlight=False)
 
 
 def _typed() -> Iterator[str]:
@@ -180,7 +182,7 @@ def _say(student: Student, request: Request, console: Any) -> None:
         if was_thinking and not thinking:
             console.out("\n")
         was_thinking = thinking
-        console.out(_shown(text), style="dim" if thinking else None, highlight=False, end="")
+        console.out(printable(text), style="dim" if thinking else None, highlight=False, end="")
     console.out("")
     if parts.thinking:
         console.out(ENDLESS, style="dim", highlight=False)
@@ -237,8 +239,3 @@ class Parts:
 def _begun(text: str) -> int:
     """How many letters at the end of a text may be the beginning of a tag."""
     return max((size for mark in MARKS for size in range(1, len(mark)) if text.endswith(mark[:size])), default=0)
-
-
-def _shown(text: str) -> str:
-    """Text from a model without the control characters that could steer a terminal."""
-    return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")

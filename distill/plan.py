@@ -25,8 +25,9 @@ OPERATIONAL = {
 ATTEMPTS = ("max_per_problem", "keep_per_problem", "give_up_after")
 
 
-def fingerprints(recipe: Recipe) -> dict[str, str]:
-    """One per stage; a stage's changes with its section, its local files, and everything upstream."""
+def fingerprints(recipe: Recipe, *, weights: bool = True) -> dict[str, str]:
+    """One per stage; a stage's changes with its section, its local files, and everything upstream. Without `weights`
+    those of the stages before training alone: the base is read for the others, which takes a large one a while."""
     prints: dict[str, str] = {}
     replay = recipe.teacher.kind == "replay"
     source = [recipe.teacher] if replay else list(recipe.problems)
@@ -35,6 +36,8 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     prints["sample"] = fingerprint(teacher_print(recipe), _attempts(recipe), prints["problems"])
     targets = [{"task": task.task, "path": hash_path(task.path), **_drawn(task)} for task in recipe.gate.tasks]
     prints["curate"] = fingerprint(_curation(recipe), targets, prints["sample"])
+    if not weights:
+        return prints
     prints["train"] = fingerprint(_training(recipe), hash_path(model_path(recipe.student.base)), prints["curate"])
     prints["gate"] = fingerprint(_plain(recipe.gate), list(recipe.release.variants), prints["train"])
     prints["release"] = fingerprint(_plain(recipe.release), recipe.name, prints["gate"])

@@ -34,6 +34,11 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def printable(text: str, also: str = "\n\t") -> str:
+    """Text from a model or a file without the control characters that could steer a terminal, but for `also`."""
+    return "".join(letter for letter in text if letter.isprintable() or letter in also)
+
+
 REASONS = (
     "unfinished",
     "no_answer",

@@ -24,7 +24,7 @@ def lint(recipe: Recipe, run: Run) -> Any:
 
     plan.check(recipe, ["train"])
     check(recipe)
-    if run.done("curate", plan.fingerprints(recipe)["curate"]):
+    if run.done("curate", plan.fingerprints(recipe, weights=False)["curate"]):
         return _lint_kept(recipe, run, _unsaid)
     return look(recipe.student, made_up(), _unsaid, f"made-up traces ({run.root} has kept none yet)")
 
@@ -140,7 +140,7 @@ def _signals_folder(road: Road) -> Path:
             hash_path(str(Path(model_path(recipe.student.base)) / "tokenizer.json")),
         ],
         recipe.student.max_tokens,
-        plan.fingerprints(recipe)["curate"],
+        (road.run.manifest("curate") or {})["fingerprint"],
     )
     return road.run.root / "signals" / name
 

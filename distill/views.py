@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from distill import shards
 from distill.errors import InputError
-from distill.records import REASONS, Dropped, Failure, GateReport, Kept, Problem, Ruling, Score, Trace
+from distill.records import REASONS, Dropped, Failure, GateReport, Kept, Problem, Ruling, Score, Trace, printable
 from distill.run import STAGES, Run
 
 _PLACES: dict[str, tuple[str, str, type[Any]]] = {
@@ -85,36 +85,33 @@ def records_of(run: Run, stage: str, limit: int, reason: str | None) -> Iterator
 
 def _text(record: Any) -> str:
     if isinstance(record, Dropped):
-        beside = f"[beside it: {_shown(record.beside)}]\n" if record.beside else ""
-        why = f"── dropped: {record.reason} ({_shown(record.detail)})"
+        beside = f"[beside it: {printable(record.beside)}]\n" if record.beside else ""
+        why = f"── dropped: {record.reason} ({printable(record.detail)})"
         return f"{why}\n{_text(record.trace)}{_rulings(record.rulings)}{beside}"
     if isinstance(record, Trace):
         said = record.completion
         tokens = f", {record.tokens:,} tokens" if isinstance(record, Kept) else ""
         rulings = _rulings(record.rulings) if isinstance(record, Kept) else ""
         return (
-            f"── {record.id}, {record.teacher}, {said.finish}{tokens}\n{_shown(record.problem.prompt)}\n"
-            f"[right answer: {_shown(record.problem.answer)}]\n<think>\n{_shown(said.reasoning)}\n</think>\n"
-            f"{_shown(said.answer)}\n{rulings}"
+            f"── {record.id}, {record.teacher}, {said.finish}{tokens}\n{printable(record.problem.prompt)}\n"
+            f"[right answer: {printable(record.problem.answer)}]\n<think>\n{printable(said.reasoning)}\n</think>\n"
+            f"{printable(said.answer)}\n{rulings}"
         )
     if isinstance(record, Problem):
-        return f"── {record.id}, {record.source}\n{_shown(record.prompt)}\n[right answer: {_shown(record.answer)}]\n"
-    return f"── {record.id}: {record.error} after {record.attempts} attempts: {_shown(record.message)}\n"
+        return (
+            f"── {record.id}, {record.source}\n{printable(record.prompt)}\n[right answer: {printable(record.answer)}]\n"
+        )
+    return f"── {record.id}: {record.error} after {record.attempts} attempts: {printable(record.message)}\n"
 
 
 def _rulings(rulings: Iterable[Ruling]) -> str:
     said = {True: "right", False: "wrong", None: "cannot tell"}
-    lines = (f"[{_shown(one.by)}: {said[one.right]}{_because(one.detail)}]\n" for one in rulings)
+    lines = (f"[{printable(one.by)}: {said[one.right]}{_because(one.detail)}]\n" for one in rulings)
     return "".join(lines)
 
 
 def _because(detail: str) -> str:
-    return f", {_shown(detail)}" if detail else ""
-
-
-def _shown(text: str) -> str:
-    """Text from a model without the control characters that could steer a terminal."""
-    return "".join(char for char in text if char.isprintable() or char in "\n\t")
+    return f", {printable(detail)}" if detail else ""
 
 
 def explained(recipe: BaseModel, written: Any, overridden: list[str], *, texts: bool) -> list[str]:

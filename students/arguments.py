@@ -37,11 +37,13 @@ def check(section: Student) -> None:
     """Raises InputError for trackers and kernels that are not here, and for what torchrun is needed for."""
     distributed.check(section)
     _wants_liger(section)
-    for tracker in section.report_to:
-        if importlib.util.find_spec(tracker) is None:
-            raise InputError(
-                f"student.report_to: {tracker} is not installed; run `pip install {tracker}`, or leave it out"
-            )
+    for tracker in missing_trackers(section):
+        raise InputError(f"student.report_to: {tracker} is not installed; run `pip install {tracker}`, or leave it out")
+
+
+def missing_trackers(section: Student) -> list[str]:
+    """The trackers that are to be told, and are not installed."""
+    return [tracker for tracker in section.report_to if importlib.util.find_spec(tracker) is None]
 
 
 def arguments(section: Student, batches: MicroBatches, folder: Path, rate: float) -> Any:

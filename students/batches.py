@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from students.documents import Document
+from students.documents import Document, Documents
 
 IGNORED = -100
 """The label of a position that has no target."""
@@ -97,8 +97,6 @@ class MicroBatches(Dataset[list[Document]]):
 
 def lengths_of(documents: Sequence[Document], places: Sequence[int]) -> Iterator[int]:
     """How many tokens each of the documents has, without reading those that are on disk."""
-    from students.documents import Documents
-
     if isinstance(documents, Documents):
         yield from (int(documents.tokens[place]) for place in places)
     else:

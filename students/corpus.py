@@ -12,7 +12,7 @@ from students.documents import Documents
 
 @dataclass(frozen=True)
 class Split:
-    """Places of documents; `too_long` counts those that are left out, and their tokens."""
+    """Places of documents; `too_long` counts those that are left out, `too_long_tokens` what they have."""
 
     train: list[int]
     held_out: list[int]

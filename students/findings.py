@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distill.errors import InputError
+from distill.records import printable
 
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "note", "warning", "error")
@@ -53,16 +54,16 @@ class Findings:
             for one in self.of(level):
                 head = f"{level:8} {one.code:{margin}}  "
                 yield textwrap.fill(
-                    head + _shown(one.sentence),
+                    head + printable(one.sentence, ""),
                     WIDTH,
                     subsequent_indent=hang,
                     break_long_words=False,
                     break_on_hyphens=False,
                 )
                 if one.trace:
-                    yield f"{hang}first:  {_shown(one.trace)}"
+                    yield f"{hang}first:  {printable(one.trace, '')}"
                 if one.write:
-                    yield f"{hang}write:  {_shown(one.write)}"
+                    yield f"{hang}write:  {printable(one.write, '')}"
         counts = Counter(one.level for one in self.found)
         yield ", ".join(f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}" for level in reversed(LEVELS[1:]))
 
@@ -71,9 +72,4 @@ def told(one: Finding) -> str:
     """A finding in one line."""
     first = f" (first: {one.trace})" if one.trace else ""
     write = f"; write {one.write}" if one.write else ""
-    return _shown(f"{one.code}: {one.sentence}{first}{write}")
-
-
-def _shown(text: str) -> str:
-    """Names and errors of files that came from elsewhere, without the characters that could steer a terminal."""
-    return "".join(char for char in text if char.isprintable())
+    return printable(f"{one.code}: {one.sentence}{first}{write}", "")

@@ -140,6 +140,7 @@ def _facts(trainer: DistillTrainer, parted: Split) -> dict[str, Any]:
         "traces": len(parted.train),
         "held_out": len(parted.held_out),
         "too_long": parted.too_long,
+        "too_long_tokens": parted.too_long_tokens,
         "tokens": meter.tokens,
         "loss_tokens": meter.loss_tokens,
         "steps": state.global_step,

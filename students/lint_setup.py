@@ -3,7 +3,6 @@
 No weight is read: parameters are counted by their shapes alone.
 """
 
-import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from distill.recipe import located
 from distill.records import asked
 from distill.student_sections import Student
 from students import defaults
+from students.arguments import missing_trackers
 from students.findings import Finding
 
 FAR = 5.0
@@ -238,10 +238,9 @@ def check_machine(section: Student) -> list[Finding]:
     if section.optimizer.startswith("paged") and not cuda:
         said = f"optimizer: {section.optimizer} pages nothing without a GPU"
         found.append(Finding("optimizer-unpaged", "note", said, write="student: {optimizer: adamw_bnb_8bit}"))
-    for tracker in section.report_to:
-        if importlib.util.find_spec(tracker) is None:
-            said = f"report_to names {tracker}, which is not installed"
-            found.append(Finding("tracker-missing", "error", said, write=f"pip install {tracker}"))
+    for tracker in missing_trackers(section):
+        said = f"report_to names {tracker}, which is not installed"
+        found.append(Finding("tracker-missing", "error", said, write=f"pip install {tracker}"))
     return found
 
 

@@ -171,14 +171,6 @@ def trained(hidden_BTD: Tensor, labels_BT: Tensor) -> tuple[Tensor, Tensor]:
     return hidden_BTD[:, :-1][trained_BT], next_BT[trained_BT]
 
 
-def hidden_states(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-    """The last hidden states [B, T, D] of a micro-batch."""
-    arguments = {name: value for name, value in batch.items() if name not in NOT_THE_MODELS}
-    with taken(causal_lm(model).get_output_embeddings(), lambda hidden_BTD, _: hidden_BTD):
-        hidden_BTD: Tensor = model(**arguments, use_cache=False).logits
-    return hidden_BTD
-
-
 @contextmanager
 def taken(head: Any, take: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
     """Puts `take`, of hidden states and the head's weight, in the place of a head's forward pass."""

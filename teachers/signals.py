@@ -112,17 +112,11 @@ def _scorer(job: Job, vocabulary: Vocabulary) -> Scorer:
         from teachers.prompt_logprobs import PromptLogprobs
 
         return PromptLogprobs(section, api_key(section.api_key_env), vocabulary, job.settings.k, say=job.say)
-    from distill.engines.local import load
+    from distill.engines.local import load_teacher
     from teachers.forward import Forward
 
-    engine = load(
-        section.model,
-        revision=section.revision,
-        quantization=section.quantization,
-        batch_size=section.batch_size,
-        trust_remote_code=section.trust_remote_code,
-    )
-    return Forward(engine.model, section.model, vocabulary, job.settings.k, section.batch_size)
+    model = load_teacher(section).model
+    return Forward(model, section.model, vocabulary, job.settings.k, section.batch_size)
 
 
 class _Cache:

@@ -63,3 +63,19 @@ def test_signals_are_small_and_lose_little() -> None:
     assert found["bytes_per_token"] <= 75 and found["kl_nats"] <= 1e-3
     assert found["bundled_kl_nats"] <= 1e-3 and found["candidates_0.2_kl_nats"] <= 1e-3
     assert found["plain_bytes_per_token"] > 300 and found["read_tokens_per_s"] > 0
+
+
+@pytest.mark.slow
+def test_training_side_by_side_says_null_for_a_peer_that_is_not_there() -> None:
+    found = figures("bench_sft.py", "--size", "small", "--dtype", "float32", "--epochs", "1")
+    assert found["tokens_per_s"] > 0 and found["peak_gib"] > 0 and found["prepare_tokens_per_s"] > 0
+    assert found["loss_gap"] is None and found["ratio"] is None and found["peer_tokens_per_s"] is None
+
+
+@pytest.mark.slow
+def test_three_ways_of_distilling_are_compared_on_the_same_problems() -> None:
+    size = ("--problems", "60", "--steps", "4", "--seeds", "1", "--held-out", "10", "--temperature", "1.0")
+    found = figures("bench_distil.py", *size)
+    assert found["teacher_right"] > 0.9
+    assert all(0 <= found[arm]["accuracy"] <= 1 for arm in ("sft_all", "sft_verified", "kd"))
+    assert found["tokens"]["kd"] == found["tokens"]["sft_verified"]

@@ -22,7 +22,7 @@ from distill.engines.local import load
 from distill.errors import EngineError, InputError
 from distill.quantization import settings
 from distill.recipe import model_path
-from distill.records import Completion, Request, Sampling, asked
+from distill.records import Completion, Request, Sampling, asked, printable
 from distill.run import Run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +102,7 @@ def test_thinking_is_dim_and_the_answer_is_not(teacher: chat.Student) -> None:
 
 
 def test_nothing_that_steers_a_terminal_is_shown() -> None:
-    assert chat._shown("a\x1b[2J\x07\r\u202eb\n\tc\x9b1m é三") == "a[2Jb\n\tc1m é三"
+    assert printable("a\x1b[2J\x07\r\u202eb\n\tc\x9b1m é三") == "a[2Jb\n\tc1m é三"
 
 
 def test_a_prompt_that_is_too_long_is_said(teacher: chat.Student) -> None:

@@ -27,15 +27,8 @@ def connect(
 
             return EndpointEngine(section, api_key(section.api_key_env), watch=watch, reasons=reasons, capture=capture)
         case LocalTeacher():
-            from distill.engines.local import load
+            from distill.engines.local import load_teacher
 
-            engine = load(
-                section.model,
-                revision=section.revision,
-                quantization=section.quantization,
-                batch_size=section.batch_size,
-                trust_remote_code=section.trust_remote_code,
-                reasons=reasons,
-            )
+            engine = load_teacher(section, reasons=reasons)
             engine.capture = capture
             return engine

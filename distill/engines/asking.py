@@ -8,6 +8,7 @@ while the generator is asked for its next outcome; what arrives meanwhile waits 
 import asyncio
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -36,7 +37,7 @@ Q = TypeVar("Q", bound=Named)
 A = TypeVar("A")
 
 
-class Asker(Generic[Q, A]):
+class Asker(ABC, Generic[Q, A]):
     """Asks a server at `path`. `first_pause_s` is the first pause before another try; each next one is twice as long.
 
     `answered` counts answers since it was made: a refusal is one request's failure only where others went well before;
@@ -58,21 +59,21 @@ class Asker(Generic[Q, A]):
         self._key = api_key
         self._url = f"{section.base_url}/{path}"
 
+    @abstractmethod
     def body(self, request: Q) -> dict[str, Any]:
         """What is sent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, request: Q, data: dict[str, Any]) -> A:
         """An answer out of a body with at least one choice; raises Trouble where another try may go better."""
-        raise NotImplementedError
 
+    @abstractmethod
     def worst(self, request: Q) -> int:
         """How many tokens a request may be billed with, for limits per minute."""
-        raise NotImplementedError
 
+    @abstractmethod
     def billed(self, request: Q, answer: A) -> int:
         """How many tokens it was billed with."""
-        raise NotImplementedError
 
     def took(self, answer: A) -> None:
         """Told of every answer."""

@@ -25,6 +25,7 @@ from distill.errors import EngineError, InputError
 from distill.quantization import settings
 from distill.recipe import model_path, names_no_model
 from distill.records import Completion, Failure, Request
+from distill.teacher_sections import LocalTeacher
 
 WINDOW = 8  # batches of prompts that are read ahead and sorted by length together
 REFILL = 4  # new rows are taken in once one slot in so many is free
@@ -281,6 +282,18 @@ def load(
     if quantization == "nf4" and not cuda:
         _check_blocks(model, path)
     return LocalEngine(model, tokenizer, name=path, batch_size=batch_size, reasons=reasons)
+
+
+def load_teacher(section: LocalTeacher, *, reasons: bool = True) -> LocalEngine:
+    """The engine of a recipe's section; raises as `load`."""
+    return load(
+        section.model,
+        revision=section.revision,
+        quantization=section.quantization,
+        batch_size=section.batch_size,
+        trust_remote_code=section.trust_remote_code,
+        reasons=reasons,
+    )
 
 
 def _check_blocks(model: Any, path: str) -> None:

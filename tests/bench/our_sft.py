@@ -11,36 +11,22 @@ Usage: python our_sft.py LAYOUT SIZE DTYPE EPOCHS, prints one JSON object. LAYOU
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, documents, model, peak_gib
+from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, Clock, documents, model, peak_gib
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 import students.trainer
 from students import attention, products
 from students.batches import collate
 from students.documents import Document
 from students.progress import Meter
-
-
-class Clock(TrainerCallback):
-    """Seconds of each step."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._began = time.perf_counter()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._began)
 
 
 class InThePeersOrder(students.trainer.DistillTrainer):

@@ -6,14 +6,13 @@ Usage: python peer_sft.py pad|free|pack SIZE DTYPE EPOCHS, prints one JSON objec
 import json
 import sys
 import tempfile
-import time
 from typing import Any
 
 import torch
 from datasets import Dataset
-from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, documents, model, peak_gib
+from sft_work import BATCH, IGNORED, PROMPT_TOKENS, SIZES, Clock, documents, model, peak_gib
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -21,19 +20,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "free": {"padding_free": True, "max_length": None},
     "pack": {"packing": True},
 }
-
-
-class Clock(TrainerCallback):
-    """Seconds of each step."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._began = time.perf_counter()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._began)
 
 
 def main(mode: str, size_name: str, dtype: str, epochs: int) -> None:

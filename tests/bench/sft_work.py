@@ -1,16 +1,17 @@
 """The work of bench_sft.py, for either trainer: a Qwen2.5-0.5B-shaped model with random weights, and random documents.
 
-Takes a size; gives the model and the documents, the same for the same size in every process.
+Takes a size; gives the model and the documents, the same for the same size in every process, and what measures them.
 """
 
 import random
 import resource
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 
 IGNORED = -100
 PROMPT_TOKENS = 64
@@ -76,6 +77,19 @@ def adapted(whole: Any) -> Any:
         )
     torch.manual_seed(0)
     return get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
+
+
+class Clock(TrainerCallback):
+    """Seconds of each step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.seconds.append(time.perf_counter() - self._began)
 
 
 def peak_gib() -> float:

@@ -13,7 +13,6 @@ from students import attention
 from students.batches import collate
 from students.documents import Document
 from students.render import render
-from students.trainer import hidden_states
 
 _spec = importlib.util.spec_from_file_location("students_tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(_spec)
@@ -33,9 +32,9 @@ def test_packed_documents_get_the_hidden_states_that_they_get_alone(dtype: torch
     rows = [Document(torch.tensor(one.ids, dtype=torch.int32), one.prompt_tokens) for one in rendered]
     batch: dict[str, Any] = collate(True, [rows])
     batch = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
-    together = hidden_states(packed, batch).split([one.tokens for one in rows], 1)
+    together = tiny.hidden_states(packed, batch).split([one.tokens for one in rows], 1)
     for document, hidden in zip(rows, together, strict=True):
-        lonely = hidden_states(alone, {"input_ids": document.ids_T.long()[None].cuda()})
+        lonely = tiny.hidden_states(alone, {"input_ids": document.ids_T.long()[None].cuda()})
         torch.testing.assert_close(hidden, lonely, atol=1e-5 if dtype == torch.float32 else 3e-2, rtol=0)
 
 

@@ -31,12 +31,6 @@ _spec.loader.exec_module(tiny)
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    made: str = tiny.base(tmp_path_factory.mktemp("base"))
-    return made
-
-
-@pytest.fixture(scope="module")
 def verifier() -> Iterator[VerifierPool]:
     with VerifierPool(workers=1) as pool:
         yield pool

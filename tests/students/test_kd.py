@@ -22,11 +22,6 @@ ALL = SignalSettings(k=272, mass=1.0, kl_nats=1e-6)
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory) -> str:
-    return tiny.base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def teacher() -> Any:
     """A model that is no other's and sure of what it says."""
     made = tiny.model().eval()

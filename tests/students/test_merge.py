@@ -22,12 +22,6 @@ tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    made: str = tiny.base(tmp_path_factory.mktemp("base"))
-    return made
-
-
 def train(base: str, folder: Path, **changes: Any) -> Any:
     section = {"base": base, "dtype": "float32", "learning_rate": 1e-2, "batch_tokens": 1024, "max_steps": 10}
     return tiny.train(Student(**(section | changes)), tiny.traces(20), folder, print)

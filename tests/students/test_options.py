@@ -22,11 +22,6 @@ tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> str:
-    return tiny.base(tmp_path_factory.mktemp("base"))
-
-
 def batches(tokens: int = 100, layout: Layout | None = None) -> MicroBatches:
     rows = [Document(torch.arange(tokens, dtype=torch.int32), 1) for _ in range(30)]
     return MicroBatches(rows, range(30), layout or Layout.of(True, 800, 200), seed=0)

@@ -18,7 +18,6 @@ from students.merge import merge
 from students.model import load_base, load_model
 from students.progress import Log
 from students.render import render
-from students.trainer import hidden_states
 
 _spec = importlib.util.spec_from_file_location("students_tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(_spec)
@@ -26,11 +25,6 @@ _spec.loader.exec_module(tiny)
 
 LORA = {"rank": 8}
 train = tiny.train
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> str:
-    return tiny.base(tmp_path_factory.mktemp("base"))
 
 
 def section(base: str, **changes) -> Student:
@@ -60,7 +54,7 @@ def test_batched_documents_get_the_logits_they_get_alone(packed: bool) -> None:
     rows = documents(tiny.traces(6))
     if not packed:
         model = alone
-    together = hidden_states(model, collate(packed, [rows]))
+    together = tiny.hidden_states(model, collate(packed, [rows]))
     apart = together.split([one.tokens for one in rows], 1) if packed else together.split(1)
     for document, hidden in zip(rows, apart, strict=True):
         logits = model.lm_head(hidden[0, : document.tokens])

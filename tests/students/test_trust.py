@@ -39,12 +39,6 @@ DROPOUT = {"rank": 8, "dropout": 0.3}
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    made: str = tiny.base(tmp_path_factory.mktemp("base"))
-    return made
-
-
-@pytest.fixture(scope="module")
 def processes() -> Iterator[Any]:
     """Forks of a process that has imported everything once: real processes, to be killed."""
     context = multiprocessing.get_context("forkserver")

@@ -1,6 +1,6 @@
 """A tiny tokenizer, tiny Qwen2 models and traces for the tests of students."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from distill.records import Checkpoint, Completion, Problem, Sampling, Trace
 from distill.student_sections import Student
 from students import Job
 from students import train as train_job
+from students.trainer import NOT_THE_MODELS, causal_lm, taken
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -73,3 +74,11 @@ def train(section: Student, rows: Sequence[Trace], folder: Path, say: Callable[[
     """Trains on traces that are written into the folder first, as curation leaves them."""
     shards.write_parts(folder / "kept", rows, Trace)
     return train_job(Job(section, folder / "kept", folder, folder / "cache", say, **more))
+
+
+def hidden_states(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    """The last hidden states [B, T, D] of a micro-batch."""
+    arguments = {name: value for name, value in batch.items() if name not in NOT_THE_MODELS}
+    with taken(causal_lm(model).get_output_embeddings(), lambda hidden_BTD, _: hidden_BTD):
+        hidden_BTD: torch.Tensor = model(**arguments, use_cache=False).logits
+    return hidden_BTD

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from aiohttp import web
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -20,6 +21,14 @@ TEMPLATE = (
 )
 QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 R1 = ("<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def tokenizer(added: tuple[str, ...] = (*QWEN, "<think>", "</think>"), eos: str = QWEN[0], swap: bool = False) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from distill import shards
 from distill.engines.capture import Capture, Captured, from_chat
@@ -25,14 +24,7 @@ from teachers.vocabulary import common
 _spec = importlib.util.spec_from_file_location("teachers_reading", Path(__file__).with_name("reading.py"))
 reading = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reading)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+one_thread = reading.one_thread
 
 
 def problems(folder: Path, count: int) -> Path:

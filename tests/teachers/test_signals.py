@@ -26,16 +26,9 @@ from teachers.vocabulary import common
 _spec = importlib.util.spec_from_file_location("teachers_reading", Path(__file__).with_name("reading.py"))
 reading = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reading)
+one_thread = reading.one_thread
 
 WORDS = 261
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
