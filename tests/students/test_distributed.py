@@ -64,8 +64,11 @@ def trained(tmp_path_factory) -> Path:
     rows = tiny.traces(18)
     shards.write_parts(root / "kept", rows, Trace)
     sections = {name: (die_at, settings | own | more) for name, (own, more, die_at) in TRAININGS.items()}
-    (root / "sections.json").write_text(json.dumps(sections))
-    torchrun(str(Path(__file__).with_name("together.py")), str(root))
+    (root / "first.json").write_text(json.dumps(sections))
+    again = {name: (0, section) for name, (die_at, section) in sections.items() if die_at}
+    (root / "again.json").write_text(json.dumps(again))
+    for asked in ("first.json", "again.json"):  # processes of their own, as after any real interruption
+        torchrun(str(Path(__file__).with_name("together.py")), str(root), asked)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as torchrun's processes have; this is set up before the tests' own such setting
     for name, (own, _, _) in TRAININGS.items():

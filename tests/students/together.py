@@ -1,6 +1,6 @@
 """Started by torchrun: trains the student of every section in a file of JSON, each in a folder of its own.
 
-With `die_at` a training is interrupted after that step, and the same call trains on.
+With `die_at` a training is interrupted after that step, and no further one begins: the next torchrun trains on.
 """
 
 import json
@@ -28,17 +28,16 @@ def dying(step: int):
 
 
 def learn(root: Path, name: str, die_at: int, section: dict) -> None:
-    job = Job(Student(**section), root / "kept", root / name, root / "cache", print)
     if die_at:
         Log.on_log = dying(die_at)
-        try:
-            train(job)
-        except KeyboardInterrupt:
-            torch.distributed.destroy_process_group()
-    train(job)
+    train(Job(Student(**section), root / "kept", root / name, root / "cache", print))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for name, (die_at, section) in json.loads((Path(sys.argv[1]) / "sections.json").read_text()).items():
-        learn(Path(sys.argv[1]), name, die_at, section)
+    root, asked = Path(sys.argv[1]), sys.argv[2]
+    for name, (die_at, section) in json.loads((root / asked).read_text()).items():
+        try:
+            learn(root, name, die_at, section)
+        except KeyboardInterrupt:
+            sys.exit()
