@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from distill.errors import InputError
+from distill.gate_sections import GateTask
 from distill.recipe import HERE, Recipe, api_key, located, model_path
 from distill.run import STAGES, fingerprint, hash_path
-from distill.sections import GateTask
 from distill.tasknames import RG_PREFIX
 from distill.teacher_sections import Teacher
 

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from distill.curate_sections import Curate
 from distill.errors import InputError, RecipeError
-from distill.sections import Gate, Problems, ReleaseSection, Section
+from distill.gate_sections import Gate, ReleaseSection
+from distill.sections import Problems, Section
 from distill.student_sections import Student
 from distill.teacher_sections import Teacher
 

@@ -243,7 +243,13 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Score:
-    """One model on one task. `by_problem` maps a problem's id to its mean over the k samples (avg@k)."""
+    """One model on one task. `by_problem` maps a problem's id to its mean over the k samples (avg@k).
+
+    `pass_at_k` and `cons_at_k` are the unbiased pass@k and the majority's score, None where they were not worked out.
+    `unfinished`, `unverified`, `repetition` and `unboxed` are shares of the samples. `tokens` is what was generated,
+    `median_tokens` a sample's median. `looks` holds, for a task that was asked in rounds, how many problems had been
+    answered at the end of each (the last is `n_problems`), and `planned` how many there are in whole.
+    """
 
     task: str
     domain: Domain
@@ -256,11 +262,28 @@ class Score:
     by_problem: dict[str, float]
     smoke: bool
     unverified: float = 0.0
+    repetition: float = 0.0
+    unboxed: float = 0.0
+    pass_at_k: float | None = None
+    cons_at_k: float | None = None
+    tokens: int = 0
+    median_tokens: float = 0.0
+    looks: tuple[int, ...] = ()
+    planned: int = 0
+
+    @staticmethod
+    def order(ids: Iterable[str]) -> list[str]:
+        """The order in which a task's problems are asked in rounds: that of a hash, which knows no difficulty."""
+        return sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())
 
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of the gate: `measured` with its one-sided bound against what was `needed`."""
+    """One condition of the gate: `measured` with its one-sided bound against what was `needed`.
+
+    `low` and `high` are the one-sided bounds on both sides, equal to `measured` where it was counted and not
+    estimated. `waiver` says who lets the check be, and why; it is empty where nobody does.
+    """
 
     task: str
     term: str
@@ -269,6 +292,14 @@ class Check:
     needed: float
     outcome: Outcome
     why: str
+    low: float = 0.0
+    high: float = 0.0
+    waiver: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether it lets a release through: it passed, or somebody answers for it."""
+        return self.outcome == "pass" or bool(self.waiver)
 
 
 @dataclass(frozen=True)
@@ -289,10 +320,10 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """Every check passed, there is at least one, both domains are there, and it was no smoke run."""
+        """Every check passed or is waived, there is at least one, both domains are there, and it was no smoke run."""
         domains = {score.domain for score in self.scores}
         complete = {"math", "logic"} <= domains and not self.smoke
-        return complete and bool(self.checks) and all(check.outcome == "pass" for check in self.checks)
+        return complete and bool(self.checks) and all(check.open for check in self.checks)
 
 
 @dataclass(frozen=True)

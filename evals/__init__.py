@@ -7,8 +7,8 @@ Three doors: `questions` (what the gate asks, for decontamination), `evaluate` (
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from distill.gate_sections import Gate, GateTask
 from distill.records import Engine, GateReport, Score, Verifier
-from distill.sections import Gate, GateTask
 
 
 def questions(tasks: Sequence[GateTask]) -> dict[str, list[str]]:

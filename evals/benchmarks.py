@@ -13,8 +13,8 @@ from typing import Any
 from distill import procedural, shards
 from distill.answers import reference_answer
 from distill.errors import InputError
+from distill.gate_sections import GateTask
 from distill.records import Problem
-from distill.sections import GateTask
 from distill.tables import ENDINGS, Row, read_rows, text_of
 from distill.tasknames import RG_PREFIX
 

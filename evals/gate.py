@@ -6,8 +6,8 @@ only `pass` opens the gate.
 
 from collections.abc import Mapping, Sequence
 
+from distill.gate_sections import Gate, GateTask
 from distill.records import Check, GateReport, Outcome, Score
-from distill.sections import Gate, GateTask
 from evals.statistics import paired_drop, share_bounds
 
 MAX_UNVERIFIED = 0.02

@@ -26,9 +26,9 @@ from lm_eval.tasks import TaskManager
 
 from distill import shards
 from distill.errors import DistillError, EngineError
+from distill.gate_sections import Gate, GateTask
 from distill.records import Engine, Failure, Problem, Request, Sampling, Score, Verifier
 from distill.run import fingerprint, hash_path, write_json, write_text
-from distill.sections import Gate, GateTask
 from distill.tasknames import RG_PREFIX
 from evals import benchmarks, scoring
 from evals.statistics import mean_and_stderr

@@ -20,7 +20,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("distill.tasknames", "distill.answers"),
     ("distill.sections",),
     ("distill.teacher_sections",),
-    ("distill.student_sections",),
+    ("distill.student_sections", "distill.gate_sections"),
     ("distill.curate_sections",),
     ("distill.recipe",),
     ("distill.run", "distill.processes"),
@@ -32,6 +32,9 @@ FLOORS: list[tuple[str, ...]] = [
         "distill.tables",
         "distill.procedural",
         "distill.quantization",
+        "distill.repetition",
+        "distill.samples",
+        "distill.pages",
     ),
     ("distill.journal",),
     ("distill.engines",),
@@ -47,7 +50,7 @@ FLOORS: list[tuple[str, ...]] = [
     ),
     ("distill.road",),
     ("distill.train_stage",),
-    ("distill.pipeline", "distill.views"),
+    ("distill.pipeline", "distill.views", "distill.report", "distill.leaderboard"),
     ("distill.cli",),
 ]
 ROOMS = next(names for names in FLOORS if "students" in names)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from distill import answers
 from distill.curate import language, markup, program
-from distill.curate.repetition import repeats
 from distill.curate.scripts import UNSPACED, present
 from distill.curate_sections import Quality
 from distill.records import Trace, Verdict
+from distill.repetition import repeats
 
 _PAGE = re.compile(r"\s*<(?:!doctype html|html|\?xml)", re.IGNORECASE)
 _TROUBLE = re.compile(

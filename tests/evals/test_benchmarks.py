@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from distill.errors import InputError
-from distill.sections import GateTask
+from distill.gate_sections import GateTask
 from evals import benchmarks, questions
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from distill.gate_sections import Gate, GateTask
 from distill.records import Score
-from distill.sections import Gate, GateTask
 from evals.gate import judge
 
 MATH, LOGIC = "distill_gsm8k", "distill_bbh_logic"

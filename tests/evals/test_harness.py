@@ -6,8 +6,8 @@ import pytest
 
 from distill.answers import boxed
 from distill.errors import EngineError
+from distill.gate_sections import Gate, GateTask
 from distill.records import DIRECTIVE, Completion, Failure, Judgement
-from distill.sections import Gate, GateTask
 from evals import benchmarks, evaluate, scoring
 from evals.harness import _tasks_folder
 
