@@ -57,6 +57,8 @@ def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
     if isinstance(data, dict):
         lists = [value for value in data.values() if isinstance(value, list)]
         data = lists[0] if len(lists) == 1 else [data]
+    if not isinstance(data, list):
+        raise InputError(f"{path}: not a list of rows, but {str(data)[:60]!r}")
     yield from ((f"{path}, row {at}", row) for at, row in enumerate(data, 1))
 
 

@@ -1,9 +1,11 @@
 """The gate's problems: a task of the recipe in, its rows as `Problem`s out, from a local path or from the Hub.
 
-The same reading serves the harness, decontamination, and lm-eval's own command by `load_documents`.
+The same reading serves the harness, decontamination, and lm-eval's own command by `load_documents`. What the tasks are
+is in `catalogue`, how their rows are read in `readers`.
 """
 
 import dataclasses
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,28 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from distill import procedural, shards
-from distill.answers import reference_answer
 from distill.errors import InputError
 from distill.gate_sections import GateTask
 from distill.records import Problem
-from distill.tables import ENDINGS, Row, read_rows, text_of
-from distill.tasknames import RG_PREFIX
+from distill.tasknames import RG_DIFFICULTY, RG_PREFIX
+from evals.catalogue import catalogue, info
+from evals.readers import choices, logic, mathematics
 
-Rows = Iterator[tuple[str, Row]]
+__all__ = ["catalogue", "document", "load_documents", "problems", "questions"]
 
-BBH_LOGIC = (
-    "boolean_expressions",
-    "formal_fallacies",
-    "logical_deduction_three_objects",
-    "logical_deduction_five_objects",
-    "logical_deduction_seven_objects",
-    "temporal_sequences",
-    "web_of_lies",
-)
-"""The tasks of BIG-Bench Hard (Suzgun et al., 2022, arXiv 2210.09261) that are logic."""
-
-KNIGHTS_SPLITS = ("3ppl", "4ppl", "5ppl", "6ppl", "7ppl")
-"""Of K-and-K/knights-and-knaves (Xie et al., 2024, arXiv 2410.23123): 100 puzzles for each number of people."""
+_READERS: dict[str, Callable[[str | None], Iterator[Problem]]] = {
+    "distill_gsm8k": mathematics.gsm8k,
+    "distill_math500": mathematics.math500,
+    "distill_aime24": functools.partial(mathematics.aime, 2024),
+    "distill_aime25": functools.partial(mathematics.aime, 2025),
+    "distill_amc23": mathematics.amc23,
+    "distill_bbh_logic": logic.bbh_logic,
+    "distill_knights_knaves": logic.knights_knaves,
+    "distill_gpqa_diamond": choices.gpqa_diamond,
+    "distill_mmlu_pro_logic": choices.mmlu_pro_logic,
+    "distill_logiqa2": choices.logiqa2,
+}
 
 
 def problems(task: GateTask) -> list[Problem]:
@@ -53,6 +54,18 @@ def questions(tasks: Sequence[GateTask]) -> dict[str, list[str]]:
     return {task.task: [problem.prompt for problem in problems(task)] for task in tasks}
 
 
+def sizes(tasks: Sequence[GateTask]) -> dict[str, int]:
+    """Each task's number of problems, its limit aside: a local file is counted, and the catalogue knows the Hub's data
+    sets. Raises what `problems` raises."""
+
+    def size(task: GateTask) -> int:
+        if task.path is not None:
+            return len(problems(task))
+        return task.size if task.task.startswith(RG_PREFIX) else info(task.task).size
+
+    return {task.task: size(task) for task in tasks}
+
+
 def document(problem: Problem) -> dict[str, str]:
     """A problem as lm-eval's document: what is asked, the answer for people, and the whole problem as JSON."""
     row = json.dumps(shards.to_row(problem), ensure_ascii=False)
@@ -62,27 +75,49 @@ def document(problem: Problem) -> dict[str, str]:
 def load_documents(task: str = "", **settings: Any) -> dict[str, Any]:
     """The `custom_dataset` of the YAML tasks: a task's name and settings in, {"test": data set} out.
 
-    `settings` takes path, size, seed, config and family (for distill_rg), so that lm-eval's `--metadata` can set them.
-    Raises InputError for what cannot be read.
+    lm-eval's `--metadata` sets them: `path`, or `paths` with a path by task for several tasks at once; `opened: true`
+    where the chat template ends the prompt with `<think>`; and for procedural tasks `family`, `size`, `config` and
+    `first_seed`. lm-eval mixes the model's own arguments in, such as vLLM's `seed`, which are left alone. Raises
+    InputError for what cannot be read.
     """
     import datasets
 
-    name = RG_PREFIX + str(settings["family"]) if "family" in settings else task
-    known = {key: settings[key] for key in ("path", "size", "seed", "config") if key in settings}
-    rows = [document(problem) for problem in problems(GateTask(task=name, min=0, **known))]
+    name = RG_PREFIX + str(settings["family"]) if task == RG_PREFIX.rstrip("_") and "family" in settings else task
+    known: dict[str, Any] = {key: settings[key] for key in ("path", "size", "config") if key in settings}
+    if "first_seed" in settings:
+        known["seed"] = settings["first_seed"]
+    if name in settings.get("paths", {}):
+        known["path"] = settings["paths"][name]
+    opened = bool(settings.get("opened", False))
+    rows = [{**document(problem), "opened": opened} for problem in problems(GateTask(task=name, min=0, **known))]
     return {"test": datasets.Dataset.from_list(rows)}
 
 
 def _read(task: GateTask) -> Iterable[Problem]:
     if task.task.startswith(RG_PREFIX):
-        return procedural.generate(task.task.removeprefix(RG_PREFIX), task.size, task.seed, task.config)
-    readers: dict[str, Callable[[str | None], Iterator[Problem]]] = {
-        "distill_gsm8k": _gsm8k,
-        "distill_math500": _math500,
-        "distill_bbh_logic": _bbh_logic,
-        "distill_knights_knaves": _knights_knaves,
-    }
-    return readers[task.task](task.path)
+        family = task.task.removeprefix(RG_PREFIX)
+        config = {**RG_DIFFICULTY.get(family, {}), **task.config}
+        return _made(family, task.size, task.seed, json.dumps(config, sort_keys=True))
+    return _READERS[task.task](task.path) if task.path is not None else _from_hub(task.task)
+
+
+@functools.lru_cache(maxsize=8)
+def _made(family: str, size: int, seed: int, config: str) -> tuple[Problem, ...]:
+    """Procedural problems, kept: 500 zebra puzzles take half a minute to make."""
+    return tuple(procedural.generate(family, size, seed, json.loads(config)))
+
+
+def _from_hub(task: str) -> Iterator[Problem]:
+    """The task's Hub data set; one that cannot be had is told with what to do about it."""
+    hub = info(task).hub
+    assert hub is not None, f"{task} is made, not read"
+    try:
+        yield from _READERS[task](None)
+    except InputError as error:
+        if error.__cause__ is None:  # a row of it is unreadable
+            raise
+        terms = f"accept the terms on https://huggingface.co/datasets/{hub.path} and set HF_TOKEN, or "
+        raise InputError(f"{task}: {terms if hub.gated else ''}write path: with a local copy, for {error}") from error
 
 
 def _numbered(found: Iterable[Problem]) -> list[Problem]:
@@ -94,86 +129,3 @@ def _numbered(found: Iterable[Problem]) -> list[Problem]:
         again = seen[problem.id]
         numbered.append(problem if again == 1 else dataclasses.replace(problem, id=f"{problem.id}-{again}"))
     return numbered
-
-
-def _gsm8k(path: str | None) -> Iterator[Problem]:
-    rows = read_rows(_test_file(path)) if path else read_rows("openai/gsm8k", subset="main", split="test")
-    for place, row in rows:
-        answer = reference_answer(_filled(row, "answer", place))
-        yield Problem.of(_filled(row, "question", place), answer, "math", "gsm8k")
-
-
-def _math500(path: str | None) -> Iterator[Problem]:
-    rows = read_rows(_test_file(path)) if path else read_rows("HuggingFaceH4/MATH-500", split="test")
-    for place, row in rows:
-        yield Problem.of(_filled(row, "problem", place), _filled(row, "answer", place), "math", "math500")
-
-
-def _bbh_logic(path: str | None) -> Iterator[Problem]:
-    for subtask, rows in _bbh_rows(path):
-        for place, row in rows:
-            prompt, target = _filled(row, "input", place), _filled(row, "target", place)
-            kind = target.startswith("(") and target.endswith(")") and len(target) == 3
-            yield Problem.of(prompt, target, "choice" if kind else "text", f"bbh/{subtask}")
-
-
-def _bbh_rows(path: str | None) -> Iterator[tuple[str, Rows]]:
-    """Each subtask with its rows; a local path is a folder of them all, or one file."""
-    if path is None:
-        yield from ((name, read_rows("SaylorTwift/bbh", subset=name, split="test")) for name in BBH_LOGIC)
-    elif (local := Path(path).expanduser()).is_dir():
-        for name in BBH_LOGIC:
-            yield name, read_rows(str(local / f"{name}.json"))
-    else:
-        yield local.stem, read_rows(str(local))
-
-
-def _knights_knaves(path: str | None) -> Iterator[Problem]:
-    for place, row in _knights_rows(path):
-        names, solution = _listed(row, "names", place), _listed(row, "solution", place)
-        if len(names) != len(solution) or not all(isinstance(value, bool) for value in solution):
-            raise InputError(f"{place}: solution must hold true or false for each of the {len(names)} names")
-        truth = {str(name): value for name, value in zip(names, solution, strict=True)}
-        answer = _filled(row, "solution_text_format", place)
-        prompt = _filled(row, "quiz", place)
-        yield Problem.of(prompt, answer, "rule", "knights_knaves", rule="knights_knaves", solution=truth)
-
-
-def _knights_rows(path: str | None) -> Rows:
-    if path is None:
-        for split in KNIGHTS_SPLITS:
-            yield from read_rows("K-and-K/knights-and-knaves", subset="test", split=split)
-    elif (local := Path(path).expanduser()).is_dir():
-        kinds = (sorted(local.glob(f"*test{ending}")) for ending in (".jsonl", ".parquet"))
-        files = next((files for files in kinds if files), None)
-        if files is None:
-            raise InputError(f"{local}: there is no file that ends with test.jsonl or test.parquet")
-        for file in files:
-            yield from read_rows(str(file))
-    else:
-        yield from read_rows(str(local))
-
-
-def _test_file(path: str) -> str:
-    """The file itself, or a folder's test.<ending>."""
-    local = Path(path).expanduser()
-    if not local.is_dir():
-        return str(local)
-    for ending in ENDINGS:
-        if (local / f"test{ending}").is_file():
-            return str(local / f"test{ending}")
-    raise InputError(f"{local}: there is no test file; write the file's own path, or put a test.jsonl there")
-
-
-def _filled(row: Row, column: str, place: str) -> str:
-    text = text_of(row, column, place).strip()
-    if not text:
-        raise InputError(f"{place}: the column {column!r} is empty")
-    return text
-
-
-def _listed(row: Row, column: str, place: str) -> list[Any]:
-    value = row.get(column)
-    if not isinstance(value, list) or not value:
-        raise InputError(f"{place}: there is no list in the column {column!r}; the columns are {', '.join(row)}")
-    return value

@@ -1,20 +1,30 @@
-"""From what was answered to what is scored: k texts per document in, one mark per text and their means out.
+"""From what was answered to what is scored: k texts per document in, one mark per text and their metrics out.
 
 Two ways lead there. A gate run judges with the verifier that it is given (`judge_with`, then `count_marks`). The YAML
 tasks on their own, under lm-eval's own command and any of its models, have no verifier: `keep_all`, then
-`process_results`, which compares texts and nothing more.
+`process_results`, which compares texts by the simple rules of `metrics.plain`. Both give the metrics of
+`metrics.METRICS`.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from distill import shards, think
-from distill.answers import boxed
-from distill.records import Completion, Problem, Verifier
+from distill import procedural, shards, think
+from distill.answers import boxes
+from distill.records import Completion, Finish, Problem, Verifier
+from distill.tasknames import RG_DIFFICULTY
+from evals import metrics
+from evals.metrics import RIGHT, UNFINISHED, UNVERIFIED, WRONG, Mark
 
-RIGHT, WRONG, UNFINISHED, UNVERIFIED = "right", "wrong", "unfinished", "unverified"
 Filter = Callable[[Sequence[Sequence[str]], Sequence[dict[str, Any]]], list[list[str]]]
+
+_NAMES: dict[bool | None, str] = {True: RIGHT, False: WRONG, None: UNVERIFIED}
+_LONG_VOTE = 100  # characters
+_MAX_SAID = 20_000
+"""Characters of an answer, from its end, that the YAML tasks' own rules read."""
 
 
 def pack(completion: Completion) -> str:
@@ -33,38 +43,44 @@ def problem_of(document: dict[str, Any]) -> Problem:
 
 
 def judge_with(verifier: Verifier) -> Filter:
-    """The filter of a gate run: packed completions to marks, all of a task's answers judged in one call.
+    """The filter of a gate run: packed completions to dumped `Mark`s, all of a task's answers judged in one call.
 
     An unfinished completion is not judged at all, whatever number its reasoning happens to end on.
     """
 
     def judged(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[list[str]]:
-        marks = [[UNFINISHED] * len(texts) for texts in resps]
-        places, answers = [], []
-        for row, (texts, doc) in enumerate(zip(resps, docs, strict=True)):
-            problem = problem_of(doc)
-            for at, text in enumerate(texts):
-                completion = unpack(text)
-                if not completion.unfinished:
-                    places.append((row, at))
-                    answers.append((problem, completion.answer))
-        for (row, at), judgement in zip(places, verifier(answers), strict=True):
-            marks[row][at] = {True: RIGHT, False: WRONG, None: UNVERIFIED}[judgement.right]
-        return marks
+        rows = [[unpack(text) for text in texts] for texts in resps]
+        marks = [[UNFINISHED] * len(row) for row in rows]
+        problems = [problem_of(doc) for doc in docs]
+        places = [(at, one) for at, row in enumerate(rows) for one, said in enumerate(row) if not said.unfinished]
+        judgements = verifier([(problems[at], rows[at][one].answer) for at, one in places])
+        for (at, one), judgement in zip(places, judgements, strict=True):
+            marks[at][one] = _NAMES[judgement.right]
+        pairs = (zip(row, names, strict=True) for row, names in zip(rows, marks, strict=True))
+        return [[mark_of(completion, name).dump() for completion, name in pair] for pair in pairs]
 
     return judged
 
 
+def mark_of(completion: Completion, mark: str) -> Mark:
+    """All that the metrics need to know of one completion whose answer was marked."""
+    finished = mark != UNFINISHED
+    return Mark(
+        mark,
+        said=_vote(metrics.said(completion.answer)) if finished and mark != RIGHT else "",
+        repetition=metrics.loops(completion.reasoning, completion.answer),
+        unboxed=finished and (metrics.boxless(completion.answer) or not completion.clean),
+    )
+
+
+def _vote(said: str) -> str:
+    """Long answers are told apart by a hash, so that the samples file does not hold them twice."""
+    return said if len(said) <= _LONG_VOTE else f"{said[:_LONG_VOTE]}… {hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
 def count_marks(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, float]:
-    """One document's marks to its metrics; only `right` counts as right."""
-    marks = list(results[0])
-    share = {mark: marks.count(mark) / len(marks) for mark in (RIGHT, UNFINISHED, UNVERIFIED)}
-    return {
-        "avg_at_k": share[RIGHT],
-        "pass_at_k": float(RIGHT in marks),
-        UNFINISHED: share[UNFINISHED],
-        UNVERIFIED: share[UNVERIFIED],
-    }
+    """One document's dumped marks to its metrics; only `right` counts as right."""
+    return metrics.measure([Mark.load(text) for text in results[0]])
 
 
 def keep_all(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -73,22 +89,55 @@ def keep_all(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> 
 
 
 def process_results(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, float]:
-    """The YAML tasks' own scoring: the last boxed text, or the whole answer, equals the reference but for spaces.
+    """The YAML tasks' own scoring: the final answer equals the reference by `metrics.plain`.
 
-    It knows no mathematics (1/2 is not 0.5 here) and no rules: answers of kind `rule` come out as unverified. The gate
-    never uses it. The texts must come whole, with `</think>` in them: a text without any tag counts as an answer.
+    It knows hardly any mathematics, so that it scores too low where formulas may be written in several ways; who is a
+    knight is read from plain sentences only, and of the other rules it knows those of the suite's procedural tasks.
+    What it does not know comes out as unverified. The gate never uses it. The texts must come whole, with `</think>`
+    in them: a text without any tag is an answer, unless the document says that the prompt opened the thinking.
     """
-    return count_marks(doc, [[_compare(problem_of(doc), text) for text in results[0]]])
+    problem = problem_of(doc)
+    marks = []
+    for text in results[0]:
+        thought = think.split(text, opened=doc["opened"])
+        finish: Finish = "stop" if thought.closed else "length"
+        completion = Completion(thought.reasoning, thought.answer, finish, None, None, "", thought.clean)
+        marks.append(mark_of(completion, UNFINISHED if completion.unfinished else _compare(problem, thought.answer)))
+    return metrics.measure(marks)
 
 
-def _compare(problem: Problem, text: str) -> str:
-    thought = think.split(text)
-    if not thought.closed:
-        return UNFINISHED
-    if problem.answer_kind == "rule":
-        return UNVERIFIED
-    said = (boxed(thought.answer) or [thought.answer])[-1]
-    return RIGHT if "".join(said.split()).strip("()") == "".join(problem.answer.split()).strip("()") else WRONG
+def _compare(problem: Problem, answer: str) -> str:
+    answer = answer[-_MAX_SAID:]
+    right: bool | None
+    match (problem.answer_kind, problem.meta.get("rule")):
+        case ("rule", "knights_knaves"):
+            right = _knights(problem.meta["solution"], answer)
+        case ("rule", "reasoning_gym") if problem.meta["family"] in RG_DIFFICULTY:
+            stated = [box.text for box in boxes(answer).joined] or answer.splitlines()[-1:]
+            right = any(procedural.score(problem.meta, _unwrapped(text)) >= 1 for text in stated)
+        case ("rule", _):
+            right = None
+        case ("choice", _):
+            label = re.match(r"\(?([a-z])[).:](?=.)", metrics.said(answer))
+            right = (label[1] if label else metrics.said(answer)) == metrics.plain(problem.answer)
+        case _:
+            right = metrics.said(answer) == metrics.plain(problem.answer)
+    return _NAMES[right]
+
+
+def _knights(solution: dict[str, bool], answer: str) -> bool | None:
+    """Whether the last plain sentence on each, such as "Zoey is a knight", is right; None where one has none."""
+    for name, knight in solution.items():
+        told = re.findall(rf"\b{re.escape(name)} is (?:an? )?(knight|knave)\b", answer)
+        if not told:
+            return None
+        if told[-1] != ("knight" if knight else "knave"):
+            return False
+    return True
+
+
+def _unwrapped(text: str) -> str:
+    return re.sub(r"\\(?:text|textbf|mathrm|mbox)\{([^{}]*)\}", r"\1", text).strip()
 
 
 def _meta_as_text(row: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.json", b'{"q": 1}\n{"q": 2}\n', "line 2: not JSON .* is it jsonl"),
+        ("a.json", b"5", "not a list of rows, but '5'"),
         ("a.jsonl", b'{"q": 1}\n[1]\n', "line 2: not an object with columns"),
         ("a.jsonl", b'{"q": "\xff"}\n', "is not UTF-8"),
         ("a.parquet", b"no", "is not parquet"),
