@@ -1,104 +1,100 @@
 """The gate: scores of a student and of its baselines in, a report with every check, its outcome and why out.
 
-Pure: no file, no model. A bound decides, never the measured value alone; what no bound decides is `undecided`, and
-only `pass` opens the gate.
+Pure: no file, no model. Only `pass` opens the gate, or a waiver that a person wrote into the recipe: then the check
+keeps its outcome, and says who answers for it.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
-from distill.gate_sections import Gate, GateTask
-from distill.records import Check, GateReport, Outcome, Score
-from evals.statistics import paired_drop, share_bounds
+from distill.gate_sections import Gate, GateTask, Waiver
+from distill.records import Check, GateReport, Score
+from evals import terms
 
-MAX_UNVERIFIED = 0.02
-"""The share of samples that the verifier may leave unjudged before nothing is concluded from a score."""
+Baselines = Mapping[str, Sequence[Score]]
+
+NEVER_WAIVED = {
+    "score": "a task without a score is never waived; evaluate it",
+    "complete": "a smoke run is never waived; remove the task's limit",
+}
+"""Terms that nobody can answer for, and what to do instead."""
 
 
 def judge(
-    gate: Gate, checkpoint: str, variant: str, scores: Sequence[Score], baselines: Mapping[str, Sequence[Score]]
+    gate: Gate,
+    checkpoint: str,
+    variant: str,
+    scores: Sequence[Score],
+    baselines: Baselines,
+    *,
+    contaminated: Mapping[str, int] | None = None,
 ) -> GateReport:
-    """The report on one variant of a checkpoint. Raises nothing for any scores: what is missing is undecided."""
+    """The report on one variant of a checkpoint.
+
+    `baselines` holds the scores of base, previous and teacher as far as they were measured, and, for a quantized
+    variant, those of the 16-bit model as `bf16`. `contaminated` counts the kept traces that hold a question of a task;
+    a task that it does not name has none, and None makes no such check. Raises nothing for any scores: what is missing
+    or makes no sense is undecided.
+    """
     by_task = {score.task: score for score in scores}
-    base = {score.task: score for score in baselines.get("base", ())}
     checks: list[Check] = []
     for task in gate.tasks:
-        checks += _task_checks(gate, task, by_task.get(task.task), base.get(task.task))
+        score = by_task.get(task.task)
+        checks += _task_checks(gate, task, variant, score, baselines)
+        if contaminated is not None:
+            checks.append(terms.contamination(task.task, contaminated.get(task.task, 0)))
     kept = {name: tuple(others) for name, others in baselines.items()}
-    return GateReport(checkpoint, variant, tuple(scores), kept, tuple(checks), gate.confidence)
+    waived = tuple(_waived(gate, variant, check) for check in checks)
+    return GateReport(checkpoint, variant, tuple(scores), kept, waived, gate.confidence)
 
 
-def _task_checks(gate: Gate, task: GateTask, score: Score | None, base: Score | None) -> list[Check]:
+def decided(gate: Gate, task: GateTask, score: Score, baselines: Baselines) -> bool:
+    """Whether the looks made so far settle the task's floor and drops, so that no more of its problems need be asked.
+
+    A drop is settled, too, where the baseline has no more problems to compare with. That against the 16-bit model
+    counts where `bf16` is among the baselines. Raises nothing.
+    """
+    if not score.by_problem:
+        return False
+    if task.min is not None and terms.floor(gate, score, task.min).outcome == "undecided":
+        return False
+    for asked in terms.drops(gate, task, "" if "bf16" in baselines else "bf16"):
+        other = _of(baselines, asked.whom, task.task)
+        open_still = terms.drop(gate, score, other, asked).outcome == "undecided"
+        if open_still and not terms.exhausted(score, other):
+            return False
+    return True
+
+
+def unmatched_waivers(gate: Gate, reports: Sequence[GateReport]) -> list[str]:
+    """The waivers, as the recipe writes them, that name no check of any report."""
+    made = {(report.variant, check.task, check.term) for report in reports for check in report.checks}
+    return [waiver.check for waiver in gate.waive if not any(_names(waiver, *check) for check in made)]
+
+
+def _task_checks(gate: Gate, task: GateTask, variant: str, score: Score | None, baselines: Baselines) -> list[Check]:
     if score is None or not score.by_problem:
-        why = f"{task.task} has no score, so nothing is known of it."
-        return [Check(task.task, "score", 0.0, 0.0, task.min or 0.0, "undecided", why)]
-    checks = []
-    if task.min is not None:
-        checks.append(_floor(gate, score, task.min))
-    if task.max_drop is not None:
-        checks.append(_drop(gate, score, base, task.max_drop))
-    checks += [_unfinished(gate, score), _unverified(score)]
-    return [*checks, _partial(score)] if score.smoke else checks
+        return [terms.unscored(task)]
+    checks = [terms.floor(gate, score, task.min)] if task.min is not None else []
+    for asked in terms.drops(gate, task, variant):
+        checks.append(terms.drop(gate, score, _of(baselines, asked.whom, task.task), asked))
+    checks += terms.counted(gate, score)
+    for whom, limit in gate.max_length_ratio.items():
+        checks.append(terms.length(score, _of(baselines, whom, task.task), whom, limit))
+    return [*checks, terms.partial(score)] if score.smoke else checks
 
 
-def _floor(gate: Gate, score: Score, floor: float) -> Check:
-    bounds = share_bounds(list(score.by_problem.values()), score.k_samples, gate.confidence)
-    outcome, bound, verb = _decide(bounds.lower >= floor, bounds.upper < floor, bounds.lower, bounds.upper)
-    if outcome == "fail" and score.unverified > MAX_UNVERIFIED:
-        outcome, verb = "undecided", "would be below the floor, but too many answers could not be verified, with"
-    why = (
-        f"{score.task} scored {score.value:.4f} ({score.metric}, {score.n_problems} problems) and {verb} a bound of "
-        f"{bound:.4f} at {gate.confidence:.0%} confidence; the floor is {floor:.4f}."
-    )
-    return Check(score.task, "floor", score.value, bound, floor, outcome, why)
+def _of(baselines: Baselines, whom: str, task: str) -> Score | None:
+    return next((score for score in baselines.get(whom, ()) if score.task == task), None)
 
 
-def _drop(gate: Gate, score: Score, base: Score | None, limit: float) -> Check:
-    if base is None or not base.by_problem:
-        why = f"{score.task} has no score of the base to compare with."
-        return Check(score.task, "drop", 0.0, 1.0, limit, "undecided", why)
-    try:
-        drop = paired_drop(base.by_problem, score.by_problem, gate.confidence)
-    except ValueError as error:
-        why = f"{score.task} cannot be compared with the base: {error}."
-        return Check(score.task, "drop", base.value - score.value, 1.0, limit, "undecided", why)
-    outcome, bound, verb = _decide(drop.upper <= limit, drop.lower > limit, drop.upper, drop.lower)
-    if max(score.unverified, base.unverified) > MAX_UNVERIFIED:
-        outcome, verb = "undecided", "says nothing, since too many answers could not be verified, with"
-    why = (
-        f"{score.task} fell by {drop.mean:.4f} from the base's {base.value:.4f} to {score.value:.4f}, paired over "
-        f"{score.n_problems} problems, and {verb} a bound of {bound:.4f} at {gate.confidence:.0%} confidence; "
-        f"it may fall by {limit:.4f}."
-    )
-    return Check(score.task, "drop", drop.mean, bound, limit, outcome, why)
+def _waived(gate: Gate, variant: str, check: Check) -> Check:
+    """The check with the reasons of those who answer for it."""
+    waivers = [waiver for waiver in gate.waive if _names(waiver, variant, check.task, check.term)]
+    if waivers and check.term in NEVER_WAIVED:
+        return dataclasses.replace(check, why=f"{check.why} Its waiver does not count: {NEVER_WAIVED[check.term]}.")
+    return dataclasses.replace(check, waiver="; ".join(f"{waiver.reason} ({waiver.by})" for waiver in waivers))
 
 
-def _unfinished(gate: Gate, score: Score) -> Check:
-    outcome: Outcome = "pass" if score.unfinished <= gate.max_unfinished else "fail"
-    why = (
-        f"{score.unfinished:.2%} of {score.task}'s samples were cut off before an answer; "
-        f"{gate.max_unfinished:.2%} may be."
-    )
-    return Check(score.task, "unfinished", score.unfinished, score.unfinished, gate.max_unfinished, outcome, why)
-
-
-def _unverified(score: Score) -> Check:
-    outcome: Outcome = "pass" if score.unverified <= MAX_UNVERIFIED else "undecided"
-    why = (
-        f"the verifier could not judge {score.unverified:.2%} of {score.task}'s samples; above {MAX_UNVERIFIED:.2%} "
-        "the judge is in doubt, not the model."
-    )
-    return Check(score.task, "unverified", score.unverified, score.unverified, MAX_UNVERIFIED, outcome, why)
-
-
-def _partial(score: Score) -> Check:
-    why = f"{score.task} asked only its first {score.n_problems} problems: a smoke run never passes."
-    return Check(score.task, "complete", float(score.n_problems), float(score.n_problems), 0.0, "undecided", why)
-
-
-def _decide(passes: bool, fails: bool, near: float, far: float) -> tuple[Outcome, float, str]:
-    """The outcome, the bound that decided it, and the words for it."""
-    if passes:
-        return "pass", near, "passes with"
-    if fails:
-        return "fail", far, "fails with"
-    return "undecided", near, "is undecided with"
+def _names(waiver: Waiver, variant: str, task: str, term: str) -> bool:
+    return waiver.check in (f"{task}/{term}", f"{variant}:{task}/{term}")
