@@ -1,14 +1,18 @@
 """Evals judge: a model in, scores and a gate report out.
 
-Three doors: `questions` (what the gate asks, for decontamination), `evaluate` (an engine to scores, by lm-eval) and
-`judge` (scores to a report, pure). Each imports what it needs when it is called, so that importing this is light.
+Its doors: `questions` (what the gate asks, for decontamination), `evaluate` (a `Subject` to scores, by lm-eval),
+`judge` (scores to a report, pure), `decided` (whether more samples can still change it) and `unmatched_waivers`. Each
+imports what it needs when it is called, so that importing this is light.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from distill.gate_sections import Gate, GateTask
-from distill.records import Engine, GateReport, Score, Verifier
+from distill.records import GateReport, Score, Verifier
+from evals.subject import Subject
+
+__all__ = ["Subject", "decided", "evaluate", "judge", "questions", "unmatched_waivers"]
 
 
 def questions(tasks: Sequence[GateTask]) -> dict[str, list[str]]:
@@ -18,18 +22,54 @@ def questions(tasks: Sequence[GateTask]) -> dict[str, list[str]]:
     return benchmarks.questions(tasks)
 
 
-def evaluate(engine: Engine, model_name: str, gate: Gate, verifier: Verifier, folder: Path) -> list[Score]:
-    """One score per task, resumed per task from `folder`; raises InputError for unreadable data and EngineError when
-    the engine leaves a hole."""
+def evaluate(
+    subject: Subject,
+    gate: Gate,
+    verifier: Verifier,
+    folder: Path,
+    store: Path,
+    *,
+    baselines: Mapping[str, Sequence[Score]] | None = None,
+    say: Callable[[str], None],
+) -> list[Score]:
+    """One score per task of the gate, in its order, with lm-eval's results and samples under `folder`/<task>.
+
+    What is in `store` already, from any run, is not asked again. With `baselines` and `until_decided`, a task is asked
+    in rounds until its checks are decided. Raises InputError for data that cannot be read, EngineError where the engine
+    fails or leaves a sample out, and OSError where the disk is full; what was answered by then is kept.
+    """
     from evals import harness
 
-    return harness.evaluate(engine, model_name, gate, verifier, folder)
+    return harness.evaluate(subject, gate, verifier, folder, store, baselines=baselines, say=say)
 
 
 def judge(
-    gate: Gate, checkpoint: str, variant: str, scores: Sequence[Score], baselines: Mapping[str, Sequence[Score]]
+    gate: Gate,
+    checkpoint: str,
+    variant: str,
+    scores: Sequence[Score],
+    baselines: Mapping[str, Sequence[Score]],
+    *,
+    contaminated: Mapping[str, int] | None = None,
 ) -> GateReport:
-    """The report on one variant: every check with its outcome and why. Raises nothing for any score."""
+    """The report on one variant: every check with its outcome and why. Raises nothing for any score.
+
+    `contaminated` counts, by task, the kept traces whose prompt stands in it.
+    """
     from evals.gate import judge as judged
 
-    return judged(gate, checkpoint, variant, scores, baselines)
+    return judged(gate, checkpoint, variant, scores, baselines, contaminated=contaminated)
+
+
+def decided(gate: Gate, task: GateTask, score: Score, baselines: Mapping[str, Sequence[Score]]) -> bool:
+    """Whether the floor and the drops of a task pass or fail by the samples so far, so that no more are needed."""
+    from evals.gate import decided as is_decided
+
+    return is_decided(gate, task, score, baselines)
+
+
+def unmatched_waivers(gate: Gate, reports: Sequence[GateReport]) -> list[str]:
+    """The waivers of a recipe that name no check of any report."""
+    from evals.gate import unmatched_waivers as unmatched
+
+    return unmatched(gate, reports)

@@ -1,235 +1,222 @@
-"""The only module that talks to lm-eval: an engine, a gate and a verifier in, one `Score` per task out.
+"""Measures a model on the gate's tasks: a subject, a gate and a verifier in, one `Score` per task out.
 
-Each task leaves `<task>.json` (its score under the key of all that made it), and `<task>/results.json` and
-`<task>/samples.jsonl`, which are lm-eval's own, with every completion whole. A task whose key is there is not run
-again.
+lm-eval runs each task (`evals.lm`); its requests are answered by the engine or by what the store holds
+(`evals.asking`, `evals.store`); its results and samples are written as its own tools read them (`evals.results`).
 """
 
-import contextlib
-import importlib.resources
-import io
 import json
-import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
-import datasets
 import lm_eval
-import yaml
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
-from lm_eval.api.task import ConfigurableTask
-from lm_eval.tasks import TaskManager
 
-from distill import shards
-from distill.errors import DistillError, EngineError
+from distill import __version__, shards
 from distill.gate_sections import Gate, GateTask
-from distill.records import Engine, Failure, Problem, Request, Sampling, Score, Verifier
-from distill.run import fingerprint, hash_path, write_json, write_text
-from distill.tasknames import RG_PREFIX
-from evals import benchmarks, scoring
+from distill.records import Completion, Judgement, Problem, Request, Score, Verifier
+from distill.run import fingerprint, write_json
+from evals import asking, benchmarks, lm, results, scoring
+from evals.metrics import UNFINISHED, Mark
 from evals.statistics import mean_and_stderr
+from evals.store import Answered, Entry, Say, opened
+from evals.subject import Subject
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Part of every score's key: raise it when what is asked, or how it is scored, changes."""
 
-
-class EngineLM(LM):  # type: ignore[misc]  # lm-eval is untyped
-    """An engine as a model of lm-eval. Each text it returns is a packed completion (`scoring.pack`)."""
-
-    def __init__(self, engine: Engine, model_name: str, seed: int) -> None:
-        super().__init__()
-        self._engine, self._name, self._seed = engine, model_name, seed
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """One completion per instance; the i-th repeat of a document has seed + i. Raises EngineError for a hole."""
-        repeats: Counter[str] = Counter()
-        asked: list[Request] = []
-        for instance in requests:
-            prompt, options = instance.args
-            name = str(instance.doc["id"])
-            seed = self._seed + repeats[name]
-            repeats[name] += 1
-            sampling = Sampling(options["temperature"], options["top_p"], options["max_gen_toks"])
-            asked.append(Request(f"{name}#{seed}", prompt, seed, sampling))
-        texts = self._texts(asked)
-        missing = [request.id for request in asked if request.id not in texts]
-        if missing:
-            raise EngineError(f"the engine left {len(missing)} of {len(asked)} samples out, the first is {missing[0]}")
-        return [texts[request.id] for request in asked]
-
-    def _texts(self, asked: list[Request]) -> dict[str, str]:
-        texts: dict[str, str] = {}
-        for request, outcome in self._engine.complete(asked):
-            if isinstance(outcome, Failure):
-                raise EngineError(
-                    f"the sample {request.id} failed after {outcome.attempts} attempts ({outcome.error}: "
-                    f"{outcome.message}), and a score with holes is no score"
-                )
-            texts[request.id] = scoring.pack(outcome)
-        return texts
-
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Raises DistillError: a reasoning model is judged by what it writes."""
-        raise DistillError("the gate's tasks are generated, never scored by likelihood")
-
-    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Raises DistillError, as `loglikelihood` does."""
-        raise DistillError("the gate's tasks are generated, never scored by likelihood")
-
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The user's turn as it is: the engine renders it. Raises DistillError for more than one turn."""
-        if [turn["role"] for turn in chat_history] != ["user"]:
-            raise DistillError("the R1 protocol is one user turn, without system prompt or examples")
-        return chat_history[0]["content"]
-
-    @property
-    def tokenizer_name(self) -> str:
-        """The model's name."""
-        return self._name
-
-    def chat_template(self, chat_template: bool | str = False) -> str:
-        """Empty: the engine has it."""
-        return ""
-
-    def get_model_info(self) -> dict[str, str]:
-        """What lm-eval writes into its results."""
-        return {"model": self._name}
+Baselines = Mapping[str, Sequence[Score]]
 
 
-class GateRun(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
-    """One YAML task on problems that are already read, without lm-eval's progress bar."""
+def evaluate(
+    subject: Subject,
+    gate: Gate,
+    verifier: Verifier,
+    folder: Path,
+    store: Path,
+    *,
+    baselines: Baselines | None = None,
+    say: Callable[[str], None],
+) -> list[Score]:
+    """One score per task of the gate, in its order; lm-eval's two files and the score are left under `folder`.
 
-    def build_all_requests(self, **settings: Any) -> None:
-        """As lm-eval builds them, in silence."""
-        with contextlib.redirect_stderr(io.StringIO()):
-            super().build_all_requests(**settings)
-
-
-def evaluate(engine: Engine, model_name: str, gate: Gate, verifier: Verifier, folder: Path) -> list[Score]:
-    """One score per task of the gate, in its order; a task that `folder` holds under the same key is not run again.
-
-    Unfinished and unverifiable samples count as wrong, and their shares are told apart in the score. Raises InputError
-    for data that cannot be read, and EngineError when the engine fails or leaves a sample out.
+    Answers and scores that `store` holds, from whatever run, are used again. Where `baselines` are given and the gate
+    says `until_decided`, a task is asked in rounds until its checks are decided (`evals.sequential`); otherwise all of
+    it is asked. Unfinished and unverifiable samples count as wrong, and their shares are told apart in the score.
+    Raises InputError for data that cannot be read, EngineError when the engine fails or leaves a sample out, and
+    OSError for a full disk; what was answered by then is kept.
     """
+    lazy = asking.Lazy(subject.load)
     scores = []
     for task in gate.tasks:
-        key = _key(task, gate, model_name)
-        score = _stored(folder / f"{task.task}.json", key)
-        if score is None:
-            score = _run(EngineLM(engine, model_name, gate.seed), task, gate, verifier, folder / task.task)
-            write_json(folder / f"{task.task}.json", {"key": key, "score": shards.to_row(score)})
-        scores.append(score)
+        about = {"content": subject.content, "task": task.task, "sampling": gate.sampling.model_dump()}
+        problems = benchmarks.problems(task)
+        with opened(store, about, subject.name, say) as entry:
+            measured = _Task(subject, gate, task, problems, _Judge(verifier), lazy, entry, say)
+            in_rounds = baselines is not None and gate.until_decided
+            found = measured.rounds(baselines or {}) if in_rounds else measured.of(measured.ids)
+            measured.leave(found, folder)
+        scores.append(found.score)
     return scores
 
 
-def _key(task: GateTask, gate: Gate, model_name: str) -> str:
-    """All that a score depends on. Thresholds are not in it: moving a floor measures nothing again."""
-    settings = task.model_dump(mode="json", exclude={"min", "max_drop"})
-    return fingerprint(PROTOCOL, settings, hash_path(task.path), gate.sampling.model_dump(), gate.seed, model_name)
+class _Judge:
+    """The verifier of one task, which remembers: a round asks it nothing that an earlier one did."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+        self._known: dict[tuple[str, str], Judgement] = {}
+
+    def __call__(self, answers: Sequence[tuple[Problem, str]]) -> list[Judgement]:
+        asked = {(problem.id, text): (problem, text) for problem, text in answers}
+        new = [key for key in asked if key not in self._known]
+        if new:
+            judgements = self._verifier([asked[key] for key in new])
+            self._known |= dict(zip(new, judgements, strict=True))
+        return [self._known[problem.id, text] for problem, text in answers]
 
 
-def _stored(path: Path, key: str) -> Score | None:
-    if not path.exists():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return shards.from_row(Score, stored["score"]) if stored["key"] == key else None
+@dataclass(frozen=True)
+class _Measured:
+    """A score, its key in the store, and what writes lm-eval's files; None where the store has it all."""
+
+    key: str
+    score: Score
+    write: Callable[[Path], None] | None
 
 
-def _run(model: EngineLM, task: GateTask, gate: Gate, verifier: Verifier, folder: Path) -> Score:
-    problems = benchmarks.problems(task)
-    with _quiet():
-        results = lm_eval.simple_evaluate(
-            model=model,
-            tasks=[GateRun(config=_config(task, gate, verifier, problems))],
-            task_manager=TaskManager(include_path=_tasks_folder(), include_defaults=False),
-            apply_chat_template=True,
-            log_samples=True,
-            bootstrap_iters=0,
-            limit=task.limit,
+@dataclass(frozen=True)
+class _Task:
+    """One model on one task, while its entry of the store is held."""
+
+    subject: Subject
+    gate: Gate
+    task: GateTask
+    problems: Sequence[Problem]
+    judge: _Judge
+    lazy: asking.Lazy
+    entry: Entry
+    tell: Say
+
+    @property
+    def ids(self) -> list[str]:
+        """The problems that there are to ask, in the order of the rows: all, or the first so many."""
+        return [problem.id for problem in self.problems[: self.task.limit]]
+
+    def rounds(self, baselines: Baselines) -> _Measured:
+        """As many problems as it takes to decide the task's checks, or all."""
+        from evals.gate import decided
+        from evals.sequential import looks
+
+        order = Score.order(self.ids)
+        sizes = looks(len(order))
+        for at, size in enumerate(sizes, 1):
+            found = self.of(order[:size])
+            found = replace(found, score=replace(found.score, looks=tuple(sizes[:at])))
+            if size == len(order) or decided(self.gate, self.task, found.score, baselines):
+                break
+            self.say(f"{size:,} of {len(order):,} problems decide nothing yet")
+        return found
+
+    def say(self, line: str) -> None:
+        """A line for people, about this task."""
+        self.tell(f"{self.task.task}: {line}")
+
+    def of(self, ids: Sequence[str]) -> _Measured:
+        """These problems' score: out of the store, or measured now."""
+        data = self._data(ids)
+        key = self._key(data)
+        stored = self.entry.score(key)
+        if stored is not None:
+            return _Measured(key, stored, None)
+        began = time.time()
+        found, answers = self._run(ids)
+        evidence = results.Evidence(self.subject, self.task, PROTOCOL, data, answers, began)
+        score = self._worked_out(found["samples"][self.task.task])
+        return _Measured(key, score, lambda folder: results.write(folder, evidence, self.gate, found))
+
+    def _run(self, ids: Sequence[str]) -> tuple[dict[str, Any], list[Answered]]:
+        """lm-eval's results over these problems, and the samples that it was given."""
+        came: list[Answered] = []
+
+        def ask(requests: Sequence[Request]) -> dict[str, Completion]:
+            found = asking.answers(self.lazy, self.entry, requests, self.say)
+            came.extend(found.values())
+            return {name: answered.completion for name, answered in found.items()}
+
+        wanted = set(ids)
+        places = [at for at, problem in enumerate(self.problems) if problem.id in wanted]
+        config = lm.config(self.task, self.gate, self.judge, self.problems)
+        return lm.run(lm.EngineLM(ask, self.subject.name, self.gate.seed), config, places), came
+
+    def _worked_out(self, samples: results.Samples) -> Score:
+        by_problem = {str(sample["doc"]["id"]): float(sample["avg_at_k"]) for sample in samples}
+        value, stderr = mean_and_stderr(list(by_problem.values()))
+        tokens = [scoring.unpack(text).probable_tokens for sample in samples for text in sample["resps"][0]]
+        marks = [Mark.load(text) for sample in samples for text in sample["filtered_resps"][0]]
+        finished = [mark for mark in marks if mark.mark != UNFINISHED]
+
+        def mean(metric: str) -> float:
+            return fmean(sample[metric] for sample in samples)
+
+        return Score(
+            task=self.task.task,
+            domain=self.task.domain,
+            metric=f"avg@{self.task.repeats}",
+            value=value,
+            stderr=stderr,
+            n_problems=len(by_problem),
+            k_samples=self.task.repeats,
+            unfinished=mean("unfinished"),
+            by_problem=by_problem,
+            smoke=len(self.ids) < len(self.problems),
+            unverified=mean("unverified"),
+            repetition=mean("repetition"),
+            unboxed=fmean(mark.unboxed for mark in finished) if finished else 0.0,
+            pass_at_k=mean("pass_at_k"),
+            cons_at_k=mean("cons_at_k"),
+            tokens=sum(tokens),
+            median_tokens=float(median(tokens)),
+            planned=len(self.ids),
         )
-    samples = results.pop("samples")[task.task]
-    _save(folder, results, samples)
-    return _score(task, samples, smoke=task.limit is not None and task.limit < len(problems))
+
+    def leave(self, found: _Measured, folder: Path) -> None:
+        """Keeps a score in the store, and puts lm-eval's two files, of it and of no other, and then the score into the
+        run's folder."""
+        if found.write is not None:
+            self.entry.put(found.key, replace(found.score, looks=()), found.write)
+        inside = folder / self.task.task
+        inside.mkdir(parents=True, exist_ok=True)
+        kept = self.entry.files(found.key)
+        for path in kept:
+            _copy(path, inside / path.name)
+        for path in inside.iterdir():
+            if path.name not in {path.name for path in kept}:
+                path.unlink()
+        write_json(folder / f"{self.task.task}.json", {"key": found.key, "score": shards.to_row(found.score)})
+
+    def _key(self, data: str) -> str:
+        """All that a score and its files depend on, beside the entry that they are in: also what the model is called,
+        which the files say. Thresholds are not in it: moving a floor measures nothing again."""
+        versions = (PROTOCOL, __version__, lm_eval.__version__)
+        sizes = (self.task.repeats, len(self.ids), len(self.problems))
+        return fingerprint(self.subject.name, *versions, data, *sizes, self.gate.seed)
+
+    def _data(self, ids: Sequence[str]) -> str:
+        wanted = set(ids)
+        asked = [benchmarks.document(problem) for problem in self.problems if problem.id in wanted]
+        return fingerprint(json.dumps(asked, sort_keys=True))
 
 
-def _config(task: GateTask, gate: Gate, verifier: Verifier, problems: list[Problem]) -> dict[str, Any]:
-    """The task's YAML with the gate's sampling, these problems, and this verifier."""
-    procedural = task.task.startswith(RG_PREFIX)
-    config = _read_yaml(f"{RG_PREFIX.rstrip('_')}.yaml" if procedural else f"{task.task}.yaml")
-    rows = datasets.Dataset.from_list([benchmarks.document(problem) for problem in problems])
-    judged = {"function": "custom", "filter_fn": scoring.judge_with(verifier)}
-    drawn = {
-        "temperature": gate.sampling.temperature,
-        "top_p": gate.sampling.top_p,
-        "max_gen_toks": gate.sampling.max_tokens,
-    }
-    return {
-        **config,
-        "task": task.task,
-        "repeats": task.repeats,
-        "custom_dataset": lambda **_: {"test": rows},
-        "dataset_kwargs": {},
-        "generation_kwargs": {**config["generation_kwargs"], **drawn},
-        "filter_list": [{"name": "judged", "filter": [judged]}],
-        "process_results": scoring.count_marks,
-    }
-
-
-def _read_yaml(name: str) -> dict[str, Any]:
-    """A YAML task with what it includes. Its functions stay names: a gate run puts its own in their place."""
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_constructor("!function", lambda loader, node: str(node.value))
-    text = (Path(_tasks_folder()) / name).read_text(encoding="utf-8")
-    config: dict[str, Any] = yaml.load(text, Loader)
-    included = config.pop("include", None)
-    return {**_read_yaml(included), **config} if included else config
-
-
-def _tasks_folder() -> str:
-    return str(importlib.resources.files("evals") / "tasks")
-
-
-def _save(folder: Path, results: Mapping[str, Any], samples: list[dict[str, Any]]) -> None:
-    write_json(folder / "results.json", json.loads(json.dumps(results, default=str)))
-    lines = (json.dumps(sample, ensure_ascii=False, default=str) + "\n" for sample in samples)
-    write_text(folder / "samples.jsonl", "".join(lines))
-
-
-def _score(task: GateTask, samples: list[dict[str, Any]], *, smoke: bool) -> Score:
-    by_problem = {str(sample["doc"]["id"]): float(sample["avg_at_k"]) for sample in samples}
-    value, stderr = mean_and_stderr(list(by_problem.values()))
-    return Score(
-        task=task.task,
-        domain=task.domain,
-        metric=f"avg@{task.repeats}",
-        value=value,
-        stderr=stderr,
-        n_problems=len(by_problem),
-        k_samples=task.repeats,
-        unfinished=fmean(sample["unfinished"] for sample in samples),
-        by_problem=by_problem,
-        smoke=smoke,
-        unverified=fmean(sample["unverified"] for sample in samples),
-    )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """lm-eval tells every step and warns of its own defaults; here only its errors are let through."""
-    logger = logging.getLogger("lm_eval")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+def _copy(source: Path, target: Path) -> None:
+    """A copy under a temporary name, then renamed. What lies in a run can be changed without harm to the store."""
+    partial = target.with_name(target.name + ".partial")
     try:
-        yield
-    finally:
-        logger.setLevel(before)
+        shutil.copyfile(source, partial)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.replace(target)
