@@ -1,47 +1,47 @@
-"""Release: gated variants and the run's manifests in, a folder that anyone can check out.
+"""Release: gated variants and the run's manifests in, a folder that anyone can check out, and from there to the Hub.
 
 Nothing is made here that was not gated: the variants' folders are copied as they were measured, and their hashes
-are compared before and after.
+are compared before and after. `distill.release.hub` takes the folder to the Hub.
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from distill.errors import DistillError, GateClosed
-from distill.records import GateReport, Release
-from distill.release.card import card
+from distill.errors import DistillError
+from distill.records import Release
+from distill.release.card import model_card
+from distill.release.licences import settle
+from distill.release.ready import check, refuse_closed
+from distill.release.story import Story
 from distill.run import hash_files, write_json
 
+__all__ = ["check", "publish"]
 
-def publish(
-    name: str,
-    variants: Mapping[str, Path],
-    reports: Sequence[GateReport],
-    manifests: Mapping[str, Mapping[str, Any]],
-    lineage: Sequence[Path],
-    out: Path,
-) -> Release:
-    """Writes `out`: a folder per variant, the card, the lineage, and the hashes of all files.
 
-    `manifests` are the sealed stages' by name, `lineage` the files to lay beside them. Written under a temporary name
-    and renamed, so that there is a whole release or none. Raises GateClosed where a variant's report did not pass.
+def publish(story: Story, variants: Mapping[str, Path], lineage: Sequence[Path], evidence: Path, out: Path) -> Release:
+    """Writes `out`: a folder per variant, the card, what the licence asks for, the lineage, the evaluation records
+    (lm-eval's results and samples, under `evals/`), and the hashes of all files.
+
+    `lineage` are files to lay beside the weights, `evidence` is the folder of the gate's scores. Written under a
+    temporary name and renamed, so that there is a whole release or none. Raises GateClosed where a variant's report did
+    not pass, InputError where a licence forbids the release.
     """
-    passed = {report.variant: report.passed for report in reports}
-    closed = [variant for variant in variants if not passed.get(variant, False)]
-    if closed:
-        raise GateClosed(f"nothing was released: the gate did not pass for {', '.join(closed)}")
+    refuse_closed(story.reports, variants)
+    licence = settle(story)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for variant, folder in variants.items():
         shutil.copytree(folder, partial / variant)
     for path in lineage:
-        target = partial / "lineage" / path.parent.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
-    (partial / "README.md").write_text(card(name, reports, manifests), encoding="utf-8")
+        _copy(path, partial / "lineage" / path.parent.name / path.name)
+    for pattern in ("results_*.json", "samples_*.jsonl"):
+        for path in sorted(evidence.rglob(pattern)):
+            _copy(path, partial / "evals" / path.relative_to(evidence))
+    for name, text in licence.notices.items():
+        (partial / name).write_text(text, encoding="utf-8")
+    (partial / "README.md").write_text(model_card(story), encoding="utf-8")
     files = hash_files(partial)
     for variant, folder in variants.items():
         if any(files.get(f"{variant}/{name}") != digest for name, digest in hash_files(folder).items()):
@@ -50,3 +50,8 @@ def publish(
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
     return Release(str(out), tuple(variants), files)
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(path, target)

@@ -1,75 +1,140 @@
-"""The model card: reports and manifests in, Markdown out. Every number in it comes from one of them."""
+"""The cards of a release: a story in, Markdown with the Hub's front matter out.
 
-from collections.abc import Mapping, Sequence
+Every number comes from a manifest or a report, and what comes from elsewhere (names, reasons, waivers) is escaped. A
+card says nothing of the day on which it is written, so that the same release has the same card.
+"""
+
+import re
 from pathlib import Path
 from string import Template
-from typing import Any
 
-from distill.records import GateReport, Sampling, Score
+from distill.release import limits, matter, measured, telling
+from distill.release.benchmarks import benchmark
+from distill.release.licences import settle, settle_traces
+from distill.release.markdown import bullets, name, prose, table
+from distill.release.parts import hub_id, place
+from distill.release.story import Story
+from distill.release.use import quoted, use
 
-TEMPLATE = Path(__file__).with_name("card.md")
+HERE = Path(__file__).parent
+HUB = matter.HUB
+"""The Hub's address, as it stands on the cards."""
 
 
-def card(name: str, reports: Sequence[GateReport], manifests: Mapping[str, Mapping[str, Any]]) -> str:
-    """The card's text; raises KeyError where a manifest lacks a number, rather than leave it out."""
-    problems, traces, kept, student, gate = (
-        manifests[stage] for stage in ("problems", "sample", "curate", "train", "gate")
+def model_card(
+    story: Story,
+    *,
+    repo: str | None = None,
+    variant: str | None = None,
+    tag: str | None = None,
+    records: str | None = None,
+    revision: str | None = None,
+) -> str:
+    """The model's card: for a release in a folder where `repo` is None, for one with all variants where `variant` is.
+
+    `tag` is the release's name on the Hub, `revision` what the code on the card loads (the tag, left out), `records`
+    the data set of the evaluation records. Raises KeyError where a manifest lacks a number, rather than leave it out,
+    and InputError where there is no licence for it.
+    """
+    settled = settle(story)
+    title = repo.partition("/")[2] if repo else story.name
+    shown = [report for report in story.reports if variant in (None, report.variant)]
+    told, found = telling.contamination(story)
+    return _filled(
+        "card.md",
+        front_matter=matter.of_model(story, settled, title, variant, matter.records_url(records, tag)),
+        title=prose(title),
+        display="".join(f"\n**{prose(sentence)}**\n" for sentence in settled.display),
+        waivers=measured.waivers(shown),
+        closed=measured.closed(shown),
+        summary=_summary(story, variant),
+        made=telling.rows([*telling.student_rows(story), *telling.teacher_rows(story), *_release_rows(story, tag)]),
+        use=use(story, repo, variant, revision or tag),
+        budget=measured.budget(story),
+        scores=measured.scores(story, shown),
+        differences=measured.differences(story, shown),
+        gate=measured.gate(story),
+        checks=measured.checks(shown),
+        data=telling.data(story),
+        dropped=telling.dropped(story),
+        contamination=told,
+        found=found,
+        cost=telling.cost(story),
+        limits=bullets(limits.sentences(story)),
+        licence=telling.licence(settled),
+        evidence=_evidence(story, repo, tag, records),
     )
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        name=name,
-        base=_line(student["base"]),
-        base_revision=_line(student["base_revision"] or "as it lay there"),
-        quantization=student["quantization"],
-        method="an adapter, merged" if student["adapter"] else "all weights",
-        learning_rate=student["learning_rate"],
-        steps=student["steps"],
-        tokens=f"{student['tokens']:,}",
-        loss_tokens=f"{student['loss_tokens']:,}",
-        teacher=_line(traces["teacher"]),
-        served=_line(", ".join(traces["served_models"])),
-        first=traces["first_created"] or "unknown",
-        last=traces["last_created"] or "unknown",
-        n_problems=problems["problems"],
-        n_traces=traces["traces"],
-        n_failed=traces["failed"],
-        cost=_cost(traces["cost_usd"]),
-        n_kept=kept["kept"],
-        dropped="\n".join(f"| {reason} | {count} |" for reason, count in kept["dropped"].items()) or "| none | 0 |",
-        targets=", ".join(kept["decontaminated_against"]),
-        confidence=f"{gate['confidence']:.0%}",
-        scores=_scores(reports),
-        checks=_checks(reports),
-        temperature=Sampling.temperature,
-        top_p=Sampling.top_p,
+
+
+def records_card(story: Story, repo: str, tag: str) -> str:
+    """The card of the evaluation records: a configuration for each task, a split for each that was measured."""
+    who, tasks = measured.measured(story), [task.task for task in story.recipe.gate.tasks]
+    model = repo.removesuffix("-evals")
+    asked = next((score.task for scores in who.values() for score in scores), tasks[0])
+    return _filled(
+        "records.md",
+        front_matter=matter.of_records(story),
+        model=prose(model),
+        repo=quoted(repo),
+        tag=quoted(tag),
+        release=name(tag),
+        source=f"The model: <{matter.HUB}/{model}>." if hub_id(model) else "",
+        who=bullets(f"`{which}`: {measured.who(which)}" for which in who),
+        first_task=quoted(asked),
+        first_who=next(iter(who), story.main),
+        protocol=measured.budget(story),
+        sources=table(("task", "questions from"), [(name(task), name(benchmark(task).dataset)) for task in tasks]),
     )
 
 
-def _cost(cost_usd: float | None) -> str:
-    return "not known" if cost_usd is None else f"${cost_usd:.2f}"
+def traces_card(story: Story, repo: str, tag: str) -> str:
+    """The card of the kept traces as a data set of parquet files under `data/`."""
+    settled = settle_traces(story)
+    told, found = telling.contamination(story)
+    return _filled(
+        "traces.md",
+        front_matter=matter.of_traces(story, settled),
+        model=prose(repo.removesuffix("-traces")),
+        repo=quoted(repo),
+        tag=quoted(tag),
+        release=name(tag),
+        kept=f"{story.manifests['curate']['kept']:,}",
+        made=telling.rows(telling.teacher_rows(story)),
+        data=telling.data(story),
+        dropped=telling.dropped(story),
+        contamination=told,
+        found=found,
+        licence=telling.licence(settled),
+    )
 
 
-def _scores(reports: Sequence[GateReport]) -> str:
-    rows = [(report.variant, score) for report in reports for score in report.scores]
-    rows += [(name, score) for name, scores in reports[0].baselines.items() for score in scores]
-    return "\n".join(_score(who, score) for who, score in rows)
+def _filled(template: str, **values: str) -> str:
+    text = Template((HERE / template).read_text(encoding="utf-8")).substitute(values)
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _score(who: str, score: Score) -> str:
+def _summary(story: Story, variant: str | None) -> str:
+    teacher = name(place(story.manifests["sample"]["teacher"]) or "a teacher that is not stated")
+    weights = f", in {variant}" if variant else ""
     return (
-        f"| {who} | {score.task} | {score.value:.3f} ± {score.stderr:.3f} | {score.n_problems} | {score.k_samples} "
-        f"| {score.unfinished:.3f} |"
+        f"A student that learnt to reason from the traces of {teacher}{weights}. Made, measured and gated by distill; "
+        "every number on this card comes from the manifests and records that go along."
     )
 
 
-def _checks(reports: Sequence[GateReport]) -> str:
-    return "\n".join(
-        f"| {report.variant} | {check.task} | {check.term} | {check.measured:.3f} | {check.bound:.3f} "
-        f"| {check.needed:.3f} | {check.outcome} |"
-        for report in reports
-        for check in report.checks
-    )
+def _release_rows(story: Story, tag: str | None) -> telling.Rows:
+    gate = story.manifests["gate"]
+    found = [("gated", f"{prose(gate['sealed'])}; run {name(gate['fingerprint'])}")]
+    return [*found, ("release", name(tag))] if tag else found
 
 
-def _line(text: str) -> str:
-    """Text from elsewhere on one line, with what would be markup escaped."""
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!" else char for char in " ".join(str(text).split()))
+def _evidence(story: Story, repo: str | None, tag: str | None, records: str | None) -> str:
+    found = [
+        "`lineage/`: the recipe, every stage's manifest, the gate's reports and the loss of every step",
+        "`hashes.json`: the sha256 of every file",
+    ]
+    address = matter.records_url(records, tag)
+    found.append(f"{f'<{address}>' if address else '`evals/`'}: lm-eval's results and all samples")
+    if repo is not None and story.recipe.release.traces:
+        found.append(f"<{matter.HUB}/datasets/{story.recipe.release.repo}-traces>: the kept traces")
+    return bullets(found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.recipe import Recipe
-from distill.records import GateReport
+from distill.records import GateReport, Score
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,27 @@ class Story:
     def name(self) -> str:
         """The recipe's."""
         return self.recipe.name
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The names under which the teacher's answers came; none before it was asked."""
+        return tuple(str(name) for name in self.manifests.get("sample", {}).get("served_models", ()))
+
+    @property
+    def main(self) -> str:
+        """The variant that stands first: the recipe's first."""
+        return self.recipe.release.variants[0]
+
+    def report(self, variant: str | None = None) -> GateReport:
+        """The gate's report on a variant, by default on the main one; raises KeyError where there is none."""
+        wanted = variant or self.main
+        for report in self.reports:
+            if report.variant == wanted:
+                return report
+        raise KeyError(f"the gate has no report on {wanted}")
+
+    @property
+    def baselines(self) -> dict[str, Sequence[Score]]:
+        """What was measured beside the student, without its own variants, as the main variant's report has it."""
+        variants = {report.variant for report in self.reports}
+        return {name: scores for name, scores in self.report().baselines.items() if name not in {*variants, "bf16"}}
