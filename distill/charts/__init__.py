@@ -1,4 +1,5 @@
-"""Charts as SVG: takes numbers and their names, gives the text of an image that scales.
+"""Charts as SVG: takes numbers and their names, gives the text of an image that scales. Lines are drawn here, spreads
+and intervals in the modules beside.
 
 There is no script in it and nothing is loaded from elsewhere, its colours read on light and on dark ground, and every
 text is escaped. Lengths are in the view box's units, `WIDTH` across; arrays are points_N2 (N points, x and y).
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
 
@@ -19,8 +20,10 @@ WIDTH, HEIGHT = 720, 400
 RIGHT, BOTTOM = WIDTH - 24, HEIGHT - 50  # where the drawing ends
 INK = "#767676"  # 4.5 to 1 on white, 4.6 to 1 on black
 COLOURS = ("#3b7fc4", "#c8691c", "#3a9a5b", "#a45fb8")
+DASHES = ("", "9 5", "2 5", "12 5 2 5", "5 3", "1 3")
 SMOOTHED = 1 / 20  # the share of the points on which a smoothed one rests
 HUGE = 1e300  # from here on a number is none, so that a difference of two is always finite
+LETTERS = 200  # a longer text would leave the picture
 GAPS = 200  # more gaps than these are not shown
 MARKS = 100  # more marks than these would hide the line
 DENSE = 2 * WIDTH  # from here on points are joined to a band, and those that nobody could see left out
@@ -92,13 +95,13 @@ class Frame:
         """Grid, ticks and labels; what y is stands over its axis, so that nobody has to tilt the head."""
         for value, label in zip(self.y.ticks, self.y.labels, strict=True):
             at = float(self.y.place(np.array([value]), BOTTOM, self.top)[0])
-            yield _line(self.left, at, RIGHT, at, 0.25)
+            yield rule(self.left, at, RIGHT, at, 0.25)
             yield text(self.left - 8, at + 4, label, anchor="end")
         for value, label in zip(self.x.ticks, self.x.labels, strict=True):
             at = float(self.x.place(np.array([value]), self.left, RIGHT)[0])
-            yield _line(at, BOTTOM, at, BOTTOM + 5, 1)
+            yield rule(at, BOTTOM, at, BOTTOM + 5, 1)
             yield text(at, BOTTOM + 19, label, anchor="middle")
-        yield _line(self.left, BOTTOM, RIGHT, BOTTOM, 1)
+        yield rule(self.left, BOTTOM, RIGHT, BOTTOM, 1)
         yield text((self.left + RIGHT) / 2, HEIGHT - 10, x_label, anchor="middle")
         yield text(14, self.top - 14, y_label)
 
@@ -107,21 +110,21 @@ def line_chart(series: Sequence[Series], title: str, x_label: str, y_label: str)
     """The SVG text of lines over a common x, with a legend; at most some thousand points are drawn of any series."""
     points = [np.array(one.points, dtype=np.float64).reshape(-1, 2) for one in series]
     shown = np.concatenate([_finite(points_N2) for points_N2 in points] or [np.empty((0, 2))])
-    legend, under = _legend([one.name for one in series])
+    names, under = legend([one.name for one in series])
     frame = Frame.around(Axis.over(shown[:, 0], about=8), Axis.over(shown[:, 1], rounded=True), under + 34)
-    body = [*legend, *frame.drawn(x_label, y_label)]
+    body = [*names, *frame.drawn(x_label, y_label)]
     for at, (one, points_N2) in enumerate(zip(series, points, strict=True)):
-        body += _series(frame, points_N2, COLOURS[at % len(COLOURS)], one.noisy)
+        body += _series(frame, points_N2, colour(at), one.noisy)
     if not len(shown):
         body.append(text((frame.left + RIGHT) / 2, (frame.top + BOTTOM) / 2, "nothing to show yet", anchor="middle"))
     return document(title, body)
 
 
-def document(title: str, body: Iterable[str]) -> str:
+def document(title: str, body: Iterable[str], height: int = HEIGHT) -> str:
     """A whole SVG document around what is drawn, with its title above."""
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
             'font-family="system-ui, sans-serif" font-size="12">',
             f"<title>{_escaped(title)}</title>",
             text(14, 24, title, size=15),
@@ -129,6 +132,11 @@ def document(title: str, body: Iterable[str]) -> str:
             "</svg>\n",
         ]
     )
+
+
+def group(title: str, body: Iterable[str]) -> str:
+    """What is drawn together, with a text that shows when it is pointed at."""
+    return f"<g><title>{_escaped(title)}</title>{''.join(body)}</g>"
 
 
 def text(x: float, y: float, content: str, *, anchor: str = "start", size: int = 12) -> str:
@@ -139,27 +147,28 @@ def text(x: float, y: float, content: str, *, anchor: str = "start", size: int =
     )
 
 
-def _series(frame: Frame, points_N2: Points, colour: str, noisy: bool) -> Iterator[str]:
+def _series(frame: Frame, points_N2: Points, look: str, noisy: bool) -> Iterator[str]:
     runs = _runs(points_N2)
     if noisy:
         raw = [_thinned(frame.placed(run)) for run in runs]
         dense = len(points_N2) > DENSE
-        yield _path(
-            map(_joined if dense else _spots, raw), colour, width=1 if dense else 3, opacity=0.35 if dense else 0.5
-        )
+        yield path(map(joined if dense else _spots, raw), look, width=1 if dense else 3, opacity=0.35 if dense else 0.5)
         runs = [_smoothed(run) for run in runs]
     lines = [_thinned(frame.placed(run)) for run in runs]
-    yield _path(map(_joined, lines), colour, width=2)
+    yield path(map(joined, lines), look, width=2)
     marked = [run for run in lines if len(run) == 1 or (not noisy and len(run) <= MARKS)]
     if marked:
-        yield _path(map(_spots, marked), colour, width=6)
+        yield path(map(_spots, marked), look, width=6)
 
 
-def _path(parts: Iterable[str], colour: str, *, width: int, opacity: float = 1) -> str:
-    """Round ends make a dot of a line that has no length."""
+def path(
+    parts: Iterable[str], colour: str, *, width: int, opacity: float = 1, dash: str = "", ends: str = "round"
+) -> str:
+    """Lines of one look. Round ends make a dot of a line that has no length."""
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
     return (
         f'<path d="{" ".join(parts)}" fill="none" stroke="{colour}" stroke-width="{width}" '
-        f'stroke-opacity="{opacity:g}" stroke-linecap="round" stroke-linejoin="round"/>'
+        f'stroke-opacity="{opacity:g}"{dashes} stroke-linecap="{ends}" stroke-linejoin="round"/>'
     )
 
 
@@ -167,30 +176,46 @@ def _spots(points_N2: Points) -> str:
     return " ".join(f"M{x:.1f} {y:.1f}h0" for x, y in points_N2)
 
 
-def _joined(points_N2: Points) -> str:
+def joined(points_N2: Points) -> str:
+    """Points as a line from each to the next."""
     if len(points_N2) == 1:
         return _spots(points_N2)
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points_N2)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, opacity: float) -> str:
+def rule(x1: float, y1: float, x2: float, y2: float, opacity: float) -> str:
+    """A thin straight line in the colour of the texts."""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{INK}" stroke-opacity="{opacity:g}"/>'
     )
 
 
-def _legend(names: Sequence[str]) -> tuple[list[str], float]:
+def legend(names: Sequence[str], *, dashed: bool = False) -> tuple[list[str], float]:
     """A swatch and a name for every series, in as many rows as it takes; and the base line of the last row."""
     drawn: list[str] = []
-    x, y = 14.0, 46.0
+    x, y, room = 14.0, 46.0, 46 if dashed else 22
     for at, name in enumerate(names):
-        wide = 22 + _width(name) + 18
+        wide = room + _width(name) + 18
         if x > 14 and x + wide > RIGHT:
             x, y = 14.0, y + 18
-        drawn.append(_path([f"M{x + 2:.1f} {y - 4:.1f}h12"], COLOURS[at % len(COLOURS)], width=4))
-        drawn.append(text(x + 22, y, name))
+        swatch = [f"M{x + 2:.1f} {y - 4:.1f}h{room - 10}"]
+        drawn.append(
+            path(swatch, colour(at), width=2 if dashed else 4, dash=DASHES[at % len(DASHES)] if dashed else "")
+        )
+        drawn.append(text(x + room, y, name))
         x += wide
     return drawn, y
+
+
+def colour(at: int) -> str:
+    """The colour of the group or series number `at`."""
+    return COLOURS[at % len(COLOURS)]
+
+
+def numbers(values: ArrayLike) -> Points:
+    """The finite ones of some values, in one row."""
+    array = np.asarray(values, dtype=np.float64).reshape(-1)
+    return array[np.abs(array) < HUGE]
 
 
 def _finite(points_N2: Points) -> Points:
@@ -257,5 +282,6 @@ def _width(label: str) -> float:
 
 
 def _escaped(content: str) -> str:
-    """Markup as text; what XML cannot hold, or what is not seen, as a space."""
-    return html.escape("".join(letter if letter.isprintable() else " " for letter in content))
+    """Markup as text, of `LETTERS` at most; what XML cannot hold, or what is not seen, as a space."""
+    short = content if len(content) <= LETTERS else f"{content[: LETTERS - 1]}…"
+    return html.escape("".join(letter if letter.isprintable() else " " for letter in short))
