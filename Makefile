@@ -5,6 +5,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: demo test lint bench clean
 demo: .venv/ready
 	$(BIN)/distill run quickstart
+	$(BIN)/distill leaderboard quickstart
 
 test: .venv/ready lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
@@ -20,6 +21,8 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/bench_signals.py
 	$(BIN)/python tests/bench/bench_sft.py --size small
 	$(BIN)/python tests/bench/bench_distil.py
+	$(BIN)/python tests/bench/bench_harness.py
+	$(BIN)/python tests/bench/bench_gate.py
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -66,9 +66,18 @@ def _fail(message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-def _travel(recipe: str, until: str | None, overrides: list[str] | None, runs: Path, as_json: bool) -> None:
+def _travel(
+    recipe: str,
+    until: str | None,
+    overrides: list[str] | None,
+    runs: Path,
+    as_json: bool,
+    *,
+    adopt: bool = False,
+) -> None:
     from distill import pipeline, processes
     from distill.recipe import load
+    from distill.report import write
     from distill.run import STAGES, Run
     from distill.views import summary
 
@@ -84,11 +93,12 @@ def _travel(recipe: str, until: str | None, overrides: list[str] | None, runs: P
     failed: DistillError | None = None
     try:
         with contextlib.redirect_stdout(stream):
-            pipeline.travel(loaded, run, until, lambda line: print(line, flush=True))
+            pipeline.travel(loaded, run, until, lambda line: print(line, flush=True), adopt=adopt)
     except DistillError as error:
         failed = error
     if isinstance(failed, GateClosed) or (failed is None and until in (None, "gate", "release")):
         summary(run, stream)
+        print(f"report: {write(run)}", file=stream)
     if as_json:
         stages = {stage: run.manifest(stage) for stage in STAGES}
         said = {"run": str(run.root), "error": str(failed) if failed else None, "stages": stages}
@@ -132,7 +142,20 @@ _stage("problems", "Runs a recipe up to its problems.")
 _stage("curate", "Runs a recipe up to the kept traces.")
 _stage("train", "Runs a recipe up to the trained student.")
 _stage("gate", "Runs a recipe up to the gate.")
-_stage("release", "Runs a recipe up to the release.")
+
+
+@app.command()
+def release(
+    recipe: RecipeArg,
+    overrides: SetOption = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over a Hub repository that distill did not make.")
+    ] = False,
+) -> None:
+    """Runs a recipe up to the release."""
+    _travel(recipe, "release", overrides, runs, as_json, adopt=adopt)
 
 
 @app.command()
@@ -239,6 +262,63 @@ def status(run: RunArg, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def report(run: RunArg) -> None:
+    """Writes a run's report: one HTML page that needs nothing else."""
+    from distill.report import write
+
+    print(write(_run(run)))
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUNS]...", help="Runs or release folders; all of ./runs if none.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", metavar="ROW", help="Hold the others against this row, not the best.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals and comparisons.")] = 0.95,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page, too.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compares releases and baselines in one table, and marks what differs significantly."""
+    from distill.leaderboard import board, gated
+    from distill.run import write_text
+
+    sources = [_place(run) for run in runs] if runs else gated(Path("runs"))
+    table = board(sources, confidence, reference)
+    if html is not None:
+        write_text(html, table.html())
+    if as_json:
+        print(json.dumps(table.json(), ensure_ascii=False))
+    else:
+        table.text(sys.stdout)
+
+
+@app.command()
+def tasks(as_json: JsonOption = False) -> None:
+    """Lists the gate's tasks: what each asks, from where, and under which licence."""
+    from evals.catalogue import catalogue, lines
+
+    found = catalogue()
+    print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines(found)))
+
+
+@app.command()
+def power(recipe: RecipeArg, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Says what a recipe's gate can tell, before anything is measured: its chances, and how many problems it needs."""
+    from dataclasses import asdict
+
+    from distill.recipe import load
+    from evals.benchmarks import sizes
+    from evals.power import forecast, lines
+
+    gate = load(recipe, tuple(overrides or ())).gate
+    found = forecast(gate, sizes(gate.tasks))
+    print(json.dumps([asdict(one) for one in found]) if as_json else "\n".join(lines(found)))
+
+
+@app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The new recipe's name; NAME.yaml is written here.")],
     like: Annotated[str, typer.Option("--from", help="The shipped recipe to start from.")] = "quickstart",
@@ -287,6 +367,11 @@ def chat(
 def version() -> None:
     """Says which distill this is."""
     print(__version__)
+
+
+def _place(run: Path) -> Path:
+    """A run's or a release's folder; a name in ./runs, too."""
+    return run if run.exists() else Path("runs") / run
 
 
 def _run(name: str) -> Any:

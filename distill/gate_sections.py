@@ -34,7 +34,7 @@ class GateTask(Section):
     seed: int = Field(900_000_000, ge=0)
     """The first row's seed of a procedural task; keep it far from the training problems'."""
     config: dict[str, Any] = Field({})
-    """A procedural family's own settings."""
+    """A procedural family's own settings; the suites' families have a stated difficulty (tasknames.RG_DIFFICULTY)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -114,8 +114,9 @@ class Gate(Section):
     """Samples generated at once."""
     seed: int = Field(1234, ge=0)
     """The first repeat's seed."""
-    served: dict[str, EndpointTeacher] = Field({})
-    """Models that a server answers for instead of this machine: bf16, nf4, base or teacher -> its endpoint."""
+    served: dict[Literal[Variant, Baseline], EndpointTeacher] = Field({})
+    """Variants and baselines that a server answers for instead of this machine, such as {bf16: {kind: endpoint, model:
+    my-student, base_url: http://localhost:8000/v1}}; the gate says which folder it must serve."""
 
     @model_validator(mode="before")
     @classmethod

@@ -5,31 +5,21 @@ so that going on after a kill is the same path as going on after success.
 """
 
 import itertools
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from distill import plan, processes, shards, train_stage
-from distill.errors import DistillError, GateClosed, InputError
-from distill.recipe import Recipe, model_path
-from distill.records import (
-    Checkpoint,
-    Completion,
-    Engine,
-    Failure,
-    GateReport,
-    Problem,
-    Request,
-    Score,
-)
+from distill import gate_stage, plan, processes, release_stage, shards, train_stage
+from distill.errors import GateClosed, InputError
+from distill.recipe import Recipe
+from distill.records import Problem
 from distill.road import Facts, Road, Say
-from distill.run import STAGES, Run, hash_path, write_json
+from distill.run import STAGES, Run, write_json
 
 
-def travel(recipe: Recipe, run: Run, until: str | None, say: Say) -> dict[str, Facts]:
-    """Runs what is not done yet, up to and with the stage `until`; returns the manifests.
+def travel(recipe: Recipe, run: Run, until: str | None, say: Say, *, adopt: bool = False) -> dict[str, Facts]:
+    """Runs what is not done yet, up to and with the stage `until`; returns the manifests. With `adopt` a release may
+    take over a Hub repository that distill did not make.
 
     Of several processes of torchrun's the first does all of it; the others `join` it in training, and end.
     Raises InputError before any work, DistillError when a stage failed, and GateClosed, after sealing the gate, when
@@ -42,8 +32,12 @@ def travel(recipe: Recipe, run: Run, until: str | None, say: Say) -> dict[str, F
     if "train" in todo:
         train_stage.check(recipe)
         train_stage.check_machine(recipe)
+    if "gate" in todo:
+        gate_stage.check(recipe)
+    if "release" in todo:
+        release_stage.check(recipe)
     with run.lock(), processes.leading():
-        return _stages(Road(recipe, run, say), stages, prints)
+        return _stages(Road(recipe, run, say, adopt), stages, prints)
 
 
 def join(recipe: Recipe, run: Run) -> None:
@@ -120,13 +114,20 @@ def _write_recipe(road: Road) -> None:
 def _do(stage: str, road: Road, print_: str) -> Facts:
     road.say(f"{STAGES[stage]}: begins")
     began = time.monotonic()
-    keep = plan.teacher_print(road.recipe) if stage == "sample" else ""
-    road.run.begin(stage, print_, keep)
+    road.run.begin(stage, print_, _kept_for(stage, road))
     facts = _STAGES[stage](road)
     facts["seconds"] = round(time.monotonic() - began, 1)
     manifest = road.run.seal(stage, print_, facts)
     road.say(f"{STAGES[stage]}: done in {facts['seconds']} s")
     return manifest
+
+
+def _kept_for(stage: str, road: Road) -> str:
+    """What a stage's folder is kept for though its fingerprint changed: the teacher's answers, and the merged student
+    (other bounds of the gate merge nothing again)."""
+    if stage == "sample":
+        return plan.teacher_print(road.recipe)
+    return (road.run.manifest("train") or {})["fingerprint"] if stage == "gate" else ""
 
 
 def _problems(road: Road) -> Facts:
@@ -181,127 +182,11 @@ def _curate(road: Road) -> Facts:
         return curate(job) | {"decontaminated_against": sorted(prompts)}
 
 
-def _gate(road: Road) -> Facts:
-    import evals
-    from distill.release.variants import build
-    from students.merge import merge, told
-
-    folder, recipe = road.run.folder("gate"), road.recipe
-    checkpoint = _checkpoint(road)
-    merged = folder / "merged"
-    if not (merged.exists() and (folder / "merge.json").exists()):
-        merge(checkpoint, recipe.student.trust_remote_code, merged, road.run.folder("curate"))
-    differs: Facts = json.loads((folder / "merge.json").read_text(encoding="utf-8"))
-    if differs:
-        road.say(f"  {told(differs)}")
-    variants = {name: build(merged, name, folder / "variants" / name) for name in recipe.release.variants}
-    baselines: dict[str, list[Score]] = {}
-    for baseline in recipe.gate.baselines:
-        baselines[baseline] = _measure(road, baseline, *_baseline(road, baseline))
-    reports: list[GateReport] = []
-    for name, path in variants.items():
-        scores = _measure(road, name, str(path), lambda path=path: _local(road, str(path)))  # type: ignore[misc]
-        trained = str(Path(checkpoint.path).relative_to(road.run.root))  # a release names no path of this machine
-        reports.append(evals.judge(recipe.gate, trained, name, scores, baselines))
-    write_json(folder / "reports.json", [shards.to_row(report) for report in reports])
-    bad = [f"{report.variant}: {check.why}" for report in reports for check in report.checks if check.outcome != "pass"]
-    if any(report.smoke for report in reports):
-        bad.insert(0, "a smoke run (a task has a limit) can never release")
-    return {
-        "passed": all(report.passed for report in reports),
-        "smoke": any(report.smoke for report in reports),
-        "closed_because": "; ".join(bad) or "no variant passed",
-        "confidence": recipe.gate.confidence,
-        "merge": differs,
-        "variants": {report.variant: report.passed for report in reports},
-    }
-
-
-def _measure(road: Road, name: str, key: str, load: Callable[[], Engine]) -> list[Score]:
-    """Scores of one model; the model is only loaded where a task is not measured yet."""
-    import evals
-
-    road.say(f"  measuring {name}")
-    content, folder = hash_path(key) or key, road.run.folder("gate") / "scores" / name
-    with road.verifier() as verifier:
-        scores = evals.evaluate(_Lazy(load), f"{name}-{content}", road.recipe.gate, verifier, folder)
-    for score in scores:
-        road.say(f"    {score.task}: {score.value:.3f} ± {score.stderr:.3f}, unfinished {score.unfinished:.3f}")
-    return scores
-
-
-class _Lazy:
-    """An engine that is loaded when it is first asked: a task that is measured already loads no model."""
-
-    def __init__(self, load: Callable[[], Engine]) -> None:
-        self._load = load
-        self._engine: Engine | None = None
-
-    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
-        """As the engine itself."""
-        if self._engine is None:
-            self._engine = self._load()
-        yield from self._engine.complete(requests)
-
-
-def _baseline(road: Road, name: str) -> tuple[str, Callable[[], Engine]]:
-    """What a baseline is known by, and how it is loaded."""
-    student, teacher = road.recipe.student, road.recipe.teacher
-    if name == "base":
-        return model_path(student.base), lambda: _local(road, student.base)
-
-    def connect() -> Engine:
-        from distill import engines
-
-        if teacher.kind not in ("local", "endpoint"):
-            raise DistillError(f"a {teacher.kind} teacher cannot be measured")
-        return engines.connect(teacher)
-
-    return model_path(teacher.model) if teacher.kind == "local" else plan.teacher_print(road.recipe), connect
-
-
-def _local(road: Road, path: str) -> Engine:
-    from distill.engines.local import load
-
-    student = road.recipe.student
-    return load(
-        path,
-        revision=student.revision if path == student.base else None,
-        quantization="none",
-        batch_size=road.recipe.gate.batch_size,
-        trust_remote_code=student.trust_remote_code,
-    )
-
-
-def _checkpoint(road: Road) -> Checkpoint:
-    manifest = road.run.manifest("train") or {}
-    stored: Checkpoint = shards.from_row(Checkpoint, manifest | {"path": str(road.run.root / manifest["path"])})
-    return stored
-
-
-def _release(road: Road) -> Facts:
-    from distill.release import publish
-
-    folder, run = road.run.folder("release"), road.run
-    gate = run.folder("gate")
-    reports = shards.read_list(gate / "reports.json", GateReport)
-    manifests = {stage: run.manifest(stage) or {} for stage in STAGES if stage != "release"}
-    lineage = [run.folder(stage) / "manifest.json" for stage in manifests]
-    lineage += [run.root / "recipe.json", gate / "reports.json", run.folder("train") / "metrics.jsonl"]
-    lineage += sorted(run.folder("problems").glob("part-*.parquet")) + sorted(
-        run.folder("curate").glob("part-*.parquet")
-    )
-    variants: dict[str, Path] = {name: gate / "variants" / name for name in road.recipe.release.variants}
-    release = publish(road.recipe.name, variants, reports, manifests, lineage, folder / road.recipe.name)
-    road.say(f"  released to {release.path}: {', '.join(release.variants)}, {len(release.files)} files")
-    return {"path": str(Path(release.path).relative_to(run.root)), "files": release.files}
-
-
 _STAGES: dict[str, Callable[[Road], Facts]] = {
     "problems": _problems,
     "sample": _sample,
     "curate": _curate,
     "train": train_stage.train,
-    "gate": _gate,
-    "release": _release,
+    "gate": gate_stage.gate,
+    "release": release_stage.release,
 }

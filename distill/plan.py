@@ -39,7 +39,8 @@ def fingerprints(recipe: Recipe, *, weights: bool = True) -> dict[str, str]:
     if not weights:
         return prints
     prints["train"] = fingerprint(_training(recipe), hash_path(model_path(recipe.student.base)), prints["curate"])
-    prints["gate"] = fingerprint(_plain(recipe.gate), list(recipe.release.variants), prints["train"])
+    previous = hash_path(recipe.gate.previous)
+    prints["gate"] = fingerprint(_plain(recipe.gate), previous, list(recipe.release.variants), prints["train"])
     prints["release"] = fingerprint(_plain(recipe.release), recipe.name, prints["gate"])
     return prints
 

@@ -246,9 +246,10 @@ class Score:
     """One model on one task. `by_problem` maps a problem's id to its mean over the k samples (avg@k).
 
     `pass_at_k` and `cons_at_k` are the unbiased pass@k and the majority's score, None where they were not worked out.
-    `unfinished`, `unverified`, `repetition` and `unboxed` are shares of the samples. `tokens` is what was generated,
-    `median_tokens` a sample's median. `looks` holds, for a task that was asked in rounds, how many problems had been
-    answered at the end of each (the last is `n_problems`), and `planned` how many there are in whole.
+    `unfinished`, `unverified` and `repetition` are shares of the samples, `unboxed` of those that were finished.
+    `tokens` is what was generated, `median_tokens` a sample's median. `looks` holds, for a task that was asked in
+    rounds, how many problems had been answered at the end of each (the last is `n_problems`), and `planned` how many
+    there are in whole.
     """
 
     task: str

@@ -18,6 +18,7 @@ class Road:
     recipe: Recipe
     run: Run
     say: Say
+    adopt: bool = False
 
     def verifier(self) -> Any:
         """A pool of verifying processes, to be used as a context."""

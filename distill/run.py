@@ -59,15 +59,15 @@ class Run:
         """Makes the stage's folder ready, and takes the seals off everything after it.
 
         What this very fingerprint left there stays, to go on from; what another one left is removed, unless `keep`
-        (say, the teacher that was paid for its answers) is still the same. Later stages' folders are removed, except
-        paid-for traces, whose ids say what is still of use.
+        (say, the teacher that was paid for its answers) is still the same: what was sampled from another teacher is set
+        aside. Later stages' folders are removed, except paid-for traces, whose ids say what is still of use.
         """
         folder = self.folder(stage)
         mark, wanted = folder / "begun.json", {"fingerprint": fingerprint, "keep": keep}
         begun = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
         stays = begun == wanted or (begun is not None and keep != "" and begun["keep"] == keep)
         if begun is not None and not stays:
-            if keep:
+            if keep and stage == "sample":
                 folder.rename(folder.with_name(f"{folder.name}.before-{time.time_ns()}"))
             else:
                 shutil.rmtree(folder)

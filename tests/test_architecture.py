@@ -33,10 +33,9 @@ FLOORS: list[tuple[str, ...]] = [
         "distill.procedural",
         "distill.quantization",
         "distill.repetition",
-        "distill.samples",
         "distill.pages",
     ),
-    ("distill.journal",),
+    ("distill.journal", "distill.samples"),
     ("distill.engines",),
     (
         "teachers",
@@ -49,7 +48,7 @@ FLOORS: list[tuple[str, ...]] = [
         "distill.chat",
     ),
     ("distill.road",),
-    ("distill.train_stage",),
+    ("distill.train_stage", "distill.gate_stage", "distill.release_stage"),
     ("distill.pipeline", "distill.views", "distill.report", "distill.leaderboard"),
     ("distill.cli",),
 ]

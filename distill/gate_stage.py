@@ -1,0 +1,210 @@
+"""The stage `gate` of the journey: takes the road, makes the variants, measures them beside the baselines, and judges.
+
+Everything that is measured is known by what it is (a hash of its weights, a commit, a served name), so that scores
+outlive the run: they lie in `.scores` beside all runs, and a base is measured once.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill import plan, shards
+from distill.errors import DistillError, InputError
+from distill.recipe import Recipe, api_key, model_path
+from distill.records import Checkpoint, Engine, GateReport, Score
+from distill.road import Facts, Road
+from distill.run import hash_path, write_json
+
+
+def gate(road: Road) -> Facts:
+    """Measures and judges, and gives the facts for the manifest. A closed gate is a result, not an error."""
+    import evals
+
+    folder, recipe = road.run.folder("gate"), road.recipe
+    checkpoint = _checkpoint(road)
+    merged, differs = _merged(road, checkpoint)
+    variants = _variants(road, merged)
+    contaminated = _contaminated(road)
+    beside: dict[str, Sequence[Score]] = {}
+    for baseline in recipe.gate.baselines:
+        beside[baseline] = _measure(road, _baseline(road, baseline), None)
+    if recipe.gate.max_variant_drop is not None and set(variants) - {"bf16"}:
+        beside["bf16"] = _measure(road, _student(road, "bf16", variants.get("bf16", merged)), None)
+    reports = []
+    for name, path in variants.items():
+        known = {other: scores for other, scores in beside.items() if other != name}
+        scores = beside[name] if name in beside else _measure(road, _student(road, name, path), known)
+        trained = str(Path(checkpoint.path).relative_to(road.run.root))  # a release names no path of this machine
+        reports.append(evals.judge(recipe.gate, trained, name, scores, known, contaminated=contaminated))
+    for stale in (folder / "scores").glob("*"):
+        if stale.name not in {*variants, *beside}:
+            shutil.rmtree(stale)
+    write_json(folder / "reports.json", [shards.to_row(report) for report in reports])
+    for name in evals.unmatched_waivers(recipe.gate, reports):
+        road.say(f"  waive: {name} names no check of this gate, and lets nothing through")
+    return _facts(road, reports) | {"merge": differs, "contaminated": contaminated}
+
+
+def _facts(road: Road, reports: Sequence[GateReport]) -> Facts:
+    bad = [f"{report.variant}: {check.why}" for report in reports for check in report.checks if not check.open]
+    smoke = any(report.smoke for report in reports)
+    if smoke:
+        bad.insert(0, "a smoke run (a task has a limit) can never release")
+    return {
+        "passed": all(report.passed for report in reports),
+        "smoke": smoke,
+        "closed_because": "; ".join(bad) or "no variant passed",
+        "confidence": road.recipe.gate.confidence,
+        "variants": {report.variant: report.passed for report in reports},
+        "waived": [
+            {"check": f"{report.variant}:{check.task}/{check.term}", "outcome": check.outcome, "waiver": check.waiver}
+            for report in reports
+            for check in report.checks
+            if check.waiver
+        ],
+    }
+
+
+def _merged(road: Road, checkpoint: Checkpoint) -> tuple[Path, Facts]:
+    """The student's whole weights, and how far they are from what was trained; made where they are not there yet."""
+    from students.merge import merge, told
+
+    folder = road.run.folder("gate")
+    merged = folder / "merged"
+    if not (merged.exists() and (folder / "merge.json").exists()):
+        merge(checkpoint, road.recipe.student.trust_remote_code, merged, road.run.folder("curate"))
+    differs: Facts = json.loads((folder / "merge.json").read_text(encoding="utf-8"))
+    if differs:
+        road.say(f"  {told(differs)}")
+    return merged, differs
+
+
+def _variants(road: Road, merged: Path) -> dict[str, Path]:
+    from distill.release.variants import build
+
+    folder = road.run.folder("gate") / "variants"
+    return {name: build(merged, name, folder / name) for name in road.recipe.release.variants}
+
+
+def _contaminated(road: Road) -> dict[str, int]:
+    """How many kept traces have a prompt that stands in each of the gate's tasks."""
+    import evals
+    from distill.curate.contaminated import contaminated
+
+    prompts = evals.questions(road.recipe.gate.tasks)
+    return contaminated(road.run.folder("curate"), prompts, road.recipe.curate.decontaminate)
+
+
+def _measure(road: Road, subject: Any, baselines: Mapping[str, Sequence[Score]] | None) -> list[Score]:
+    """Scores of one model; in rounds, where the recipe says so and there is something to hold them against."""
+    import evals
+
+    road.say(f"  measuring {subject.name}")
+    folder = road.run.folder("gate") / "scores" / subject.name
+    store = road.run.root.parent / ".scores"
+
+    def say(line: str) -> None:
+        road.say(f"    {line}")
+
+    with road.verifier() as verifier:
+        scores: list[Score] = evals.evaluate(
+            subject, road.recipe.gate, verifier, folder, store, baselines=baselines, say=say
+        )
+    for score in scores:
+        asked = f", {score.n_problems:,} of {score.planned:,} problems" if score.n_problems < score.planned else ""
+        say(f"{score.task}: {score.value:.3f} ± {score.stderr:.3f}, unfinished {score.unfinished:.3f}{asked}")
+    return scores
+
+
+def _student(road: Road, name: str, path: Path) -> Any:
+    return _subject(road, name, str(path), lambda: _local(road, str(path), None))
+
+
+def _baseline(road: Road, name: str) -> Any:
+    """What is measured beside the student."""
+    student, teacher = road.recipe.student, road.recipe.teacher
+    if name == "base":
+        return _subject(road, name, student.base, lambda: _local(road, student.base, student.revision))
+    if name == "previous":
+        from distill.release.previous import previous
+
+        path = previous(str(road.recipe.gate.previous), road.run.root / "previous")
+        return _subject(road, name, str(path), lambda: _local(road, str(path), None))
+    if teacher.kind not in ("local", "endpoint"):
+        raise DistillError(f"a {teacher.kind} teacher cannot be measured")
+
+    def connect() -> Engine:
+        from distill import engines
+
+        return engines.connect(teacher)
+
+    if teacher.kind == "local":
+        return _subject(road, name, teacher.model, connect)
+    return _subject(road, name, None, connect)
+
+
+def _subject(road: Road, name: str, weights: str | None, load: Callable[[], Engine]) -> Any:
+    """A model as it is measured: on this machine, or by the server that the recipe names for it."""
+    import evals
+
+    recipe = road.recipe
+    if weights is None:
+        return evals.Subject(name, plan.teacher_print(recipe), load)
+    content = hash_path(model_path(weights)) or _commit(weights, recipe.student.revision if name == "base" else None)
+    served = {str(key): section for key, section in recipe.gate.served.items()}.get(name)
+    if served is None:
+        return evals.Subject(name, content, load)
+
+    def connect() -> Engine:
+        from distill import engines
+
+        road.say(f"    asking {served.base_url} for {served.model}, which must serve {weights}")
+        return engines.connect(served, reasons=False)
+
+    return evals.Subject(name, f"{content}-{plan.asked_print(served)}", connect)
+
+
+def _commit(model: str, revision: str | None) -> str:
+    """The commit that a Hub model's revision stands for now, or stood for when it was last downloaded."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(model, "config.json", revision=revision)).parent.name
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{model} is neither a model folder nor a model that the Hub gives out: {said}") from error
+
+
+def _local(road: Road, path: str, revision: str | None) -> Engine:
+    from distill.engines.local import load
+
+    return load(
+        path,
+        revision=revision,
+        quantization="none",
+        batch_size=road.recipe.gate.batch_size,
+        trust_remote_code=road.recipe.student.trust_remote_code,
+    )
+
+
+def _checkpoint(road: Road) -> Checkpoint:
+    manifest = road.run.manifest("train") or {}
+    stored: Checkpoint = shards.from_row(Checkpoint, manifest | {"path": str(road.run.root / manifest["path"])})
+    return stored
+
+
+def check(recipe: Recipe) -> None:
+    """Raises InputError, before any work, for keys and folders that are not there."""
+    for name, served in recipe.gate.served.items():
+        api_key(served.api_key_env, f"gate.served.{name}")
+    where = recipe.gate.previous
+    if (
+        "previous" in recipe.gate.baselines
+        and where
+        and where.count("/") != 1
+        and not Path(where).expanduser().is_dir()
+    ):
+        raise InputError(f"gate.previous: there is no release folder {where}; write a folder, or ORG/NAME")

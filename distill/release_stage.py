@@ -1,0 +1,53 @@
+"""The stage `release` of the journey: takes the road behind a passed gate, writes the release's folder, and takes it
+to the Hub where the recipe says so.
+"""
+
+from pathlib import Path
+
+from distill import shards
+from distill.recipe import Recipe
+from distill.records import GateReport
+from distill.road import Facts, Road
+from distill.run import STAGES
+
+
+def check(recipe: Recipe) -> None:
+    """Raises InputError, before any work, for what would stop a release: no token, or a licence that forbids it."""
+    from distill.release import check as ready
+
+    ready(recipe)
+
+
+def release(road: Road) -> Facts:
+    """Publishes what the gate passed, and gives the facts for the manifest."""
+    from distill.release import publish
+    from distill.release.licences import settle
+    from distill.release.story import Story
+
+    run, recipe = road.run, road.recipe
+    folder, gate = run.folder("release"), run.folder("gate")
+    manifests = {stage: run.manifest(stage) or {} for stage in STAGES if stage != "release"}
+    story = Story(recipe, manifests, shards.read_list(gate / "reports.json", GateReport))
+    variants: dict[str, Path] = {name: gate / "variants" / name for name in recipe.release.variants}
+    out = publish(story, variants, _lineage(road), gate / "scores", folder / recipe.name)
+    road.say(f"  released to {out.path}: {', '.join(out.variants)}, {len(out.files)} files")
+    for line in settle(story).warnings:
+        road.say(f"  {line}")
+    facts: Facts = {"path": str(Path(out.path).relative_to(run.root)), "files": out.files}
+    if recipe.release.to == "hub":
+        from distill.release.hub import push
+
+        pushed = push(story, Path(out.path), run.root / "pushing.json", adopt=road.adopt, say=road.say)
+        facts |= {"repos": dict(pushed.repos), "tag": pushed.tag, "url": pushed.url}
+        road.say(f"  pushed {pushed.tag} to {pushed.url}")
+    return facts
+
+
+def _lineage(road: Road) -> list[Path]:
+    """The files that say where the weights come from: manifests, recipe, reports, losses, problems and kept traces."""
+    run = road.run
+    files = [run.folder(stage) / "manifest.json" for stage in STAGES if stage != "release"]
+    files += [run.root / "recipe.json", run.folder("gate") / "reports.json", run.folder("train") / "metrics.jsonl"]
+    for stage in ("problems", "curate"):
+        files += sorted(run.folder(stage).glob("part-*.parquet"))
+    return files
