@@ -98,7 +98,7 @@ def dom(address: str, tmp_path: Path) -> str:
     done = subprocess.run(
         [program, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", address],
         capture_output=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     return done.stdout.decode()

@@ -23,13 +23,13 @@ def small_quickstart(tmp_path: Path) -> Path:
     """The quickstart at a size that a test can carry."""
     recipe: dict[str, Any] = yaml.safe_load((ROOT / "distill" / "recipes" / "quickstart.yaml").read_text())
     recipe["name"] = "small"
-    for source, size in zip(recipe["problems"], (300, 500), strict=True):
+    for source, size in zip(recipe["problems"], (50, 300), strict=True):
         source["size"] = size
-    recipe["student"]["objective"]["epochs"] = 6
+    recipe["student"]["objective"]["epochs"] = 4
     recipe["student"]["batch_tokens"] = 2048
-    recipe["gate"] |= {"baselines": ["base"], "max_unfinished": 0.5}
+    recipe["gate"] |= {"baselines": ["base"], "max_unfinished": 0.5, "max_length_ratio": {}, "max_variant_drop": 0.5}
     for task in recipe["gate"]["tasks"]:
-        task |= {"size": 40, "repeats": 1, "min": 0.0, "max_drop": 0.2}
+        task |= {"size": 40, "repeats": 1, "min": 0.0, "max_drop": 0.5}
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path

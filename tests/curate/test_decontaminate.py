@@ -256,21 +256,22 @@ def test_both_forms_of_a_random_text_agree_with_plain_python() -> None:
     assert 40 < sum(expected) < 100
 
 
-MEGABYTE = 10**6
+LONG = 300_000
+"""Characters: with the square of so many steps nothing ends."""
 HOSTILE = {
-    "digits": "9" * MEGABYTE,
-    "one endless word": "a" * MEGABYTE,
-    "lone surrogates": "\ud800" * MEGABYTE,
-    "NULs": "\0" * MEGABYTE,
-    "marks": "a" + "\u0300\u0316" * (MEGABYTE // 2),
-    "braces": "\\frac{" * (MEGABYTE // 6),
-    "operators": "+(" * (MEGABYTE // 2),
-    "thousands": "1,111" * (MEGABYTE // 5),
-    "number words": "two hundred and " * (MEGABYTE // 16),
-    "long words": ("b" * 65 + " ") * (MEGABYTE // 66),
-    "bytes above ASCII": "ÿ " * (MEGABYTE // 2),
-    "ideographs": "中" * (MEGABYTE // 4),
-    "the start of a prompt, again and again": "A farmer has seven red hens and sells three of no one. " * 20_000,
+    "digits": "9" * LONG,
+    "one endless word": "a" * LONG,
+    "lone surrogates": "\ud800" * LONG,
+    "NULs": "\0" * LONG,
+    "marks": "a" + "\u0300\u0316" * (LONG // 2),
+    "braces": "\\frac{" * (LONG // 6),
+    "operators": "+(" * (LONG // 2),
+    "thousands": "1,111" * (LONG // 5),
+    "number words": "two hundred and " * (LONG // 16),
+    "long words": ("b" * 65 + " ") * (LONG // 66),
+    "bytes above ASCII": "ÿ " * (LONG // 2),
+    "ideographs": "中" * (LONG // 4),
+    "the start of a prompt, again and again": "A farmer has seven red hens and sells three of no one. " * (LONG // 55),
 }
 
 

@@ -64,9 +64,9 @@ def judge() -> Iterator[Judge]:
     found = Judge()
     thread = threading.Thread(target=found.loop.run_forever, daemon=True)
     thread.start()
-    asyncio.run_coroutine_threadsafe(found.start(), found.loop).result(10)
+    asyncio.run_coroutine_threadsafe(found.start(), found.loop).result(60)
     yield found
-    asyncio.run_coroutine_threadsafe(found.runner.cleanup(), found.loop).result(10)
+    asyncio.run_coroutine_threadsafe(found.runner.cleanup(), found.loop).result(60)
     found.loop.call_soon_threadsafe(found.loop.stop)
     thread.join(10)
 
@@ -74,6 +74,8 @@ def judge() -> Iterator[Judge]:
 def curate(folder: Path, judge: Judge, **section: Any) -> subprocess.CompletedProcess[str]:
     rows = [{"q": q, "gold": gold, "text": f"Let me see.</think>So {answer}."} for q, gold, answer in TRACES]
     (folder / "traces.json").write_text(json.dumps(rows))
+    (folder / "gsm8k.jsonl").write_text(json.dumps({"question": "How much is seven and one?", "answer": "#### 8"}))
+    (folder / "bbh.jsonl").write_text(json.dumps({"input": "Is one one?\nOptions:\n- Yes\n- No", "target": "Yes"}))
     engine = {"kind": "endpoint", "model": "j", "base_url": judge.url, "max_retries": 0}
     recipe = {
         "name": "judged",
@@ -84,7 +86,12 @@ def curate(folder: Path, judge: Judge, **section: Any) -> subprocess.CompletedPr
         },
         "curate": {"judge": {"engine": engine, **section}},
         "student": {"base": "bundled:base"},
-        "gate": {"tasks": [{"task": f"distill_rg_{name}", "size": 5, "min": 0.1} for name in ("chain_sum", "aiw")]},
+        "gate": {
+            "tasks": [
+                {"task": f"distill_{task}", "path": f"{task.partition('_')[0]}.jsonl", "min": 0.1}
+                for task in ("gsm8k", "bbh_logic")
+            ]
+        },
     }
     (folder / "judged.yaml").write_text(yaml.safe_dump(recipe))
     return subprocess.run(
@@ -93,7 +100,7 @@ def curate(folder: Path, judge: Judge, **section: Any) -> subprocess.CompletedPr
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )
 
 

@@ -108,17 +108,17 @@ class Server:
     def __enter__(self) -> "Server":
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
-        self.url = asyncio.run_coroutine_threadsafe(self.start(), self.loop).result(5)
+        self.url = asyncio.run_coroutine_threadsafe(self.start(), self.loop).result(60)
         return self
 
     def __exit__(self, *error: object) -> None:
-        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(60)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
 
     def panel(self, cache: Path, engine: dict[str, Any] | None = None, **settings: Any) -> Panel:
-        setting = ENGINE | {"base_url": self.url, "max_retries": 0, "timeout_s": 5} | (engine or {})
+        setting = ENGINE | {"base_url": self.url, "max_retries": 0, "timeout_s": 60} | (engine or {})
         return connect(section(engine=setting, **settings), cache)
 
 

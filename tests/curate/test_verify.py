@@ -29,6 +29,13 @@ def pool() -> Iterator[VerifierPool]:
         yield verifier
 
 
+@pytest.fixture(scope="module")
+def patient() -> Iterator[VerifierPool]:
+    """For what real models said, none of which is hostile, on a machine that is busy with other things."""
+    with VerifierPool(workers=2, timeout_s=60) as verifier:
+        yield verifier
+
+
 def test_judgements_come_in_order(pool: VerifierPool) -> None:
     answers = [(HALF, "\\boxed{0.5}"), (HALF, ""), FINE, (HALF, "\\boxed{\\frac{1}{3}}"), FINE]
     assert [judgement.right for judgement in pool(answers)] == [True, False, True, False, True]
@@ -104,11 +111,6 @@ def test_a_killed_worker_is_replaced(pool: VerifierPool) -> None:
         os.kill(worker._process.pid, signal.SIGKILL)
         worker._process.wait()
     assert [judgement.right for judgement in pool([FINE] * 5)] == [True] * 5
-
-
-def test_time_out_names_the_time(pool: VerifierPool) -> None:
-    judgement = pool([(HALF, "9**9**9")])[0]
-    assert judgement.right is None and judgement.detail == "took longer than 2 s"
 
 
 def test_a_worker_killed_at_work_loses_its_own_answer_only() -> None:
@@ -205,7 +207,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_finals_of_real_models(shared_data: Path, pool: VerifierPool, name: str) -> None:
+def test_finals_of_real_models(shared_data: Path, patient: VerifierPool, name: str) -> None:
     answers, alone = [], []
     for row in json.loads((shared_data / "r1_mip_gsm8k_math" / name).read_text(encoding="utf-8")):
         gold = reference_answer(row["answer"])
@@ -213,7 +215,7 @@ def test_finals_of_real_models(shared_data: Path, pool: VerifierPool, name: str)
         answers.append((Problem.of(row.get("question", text), gold, "math", "test"), text))
         shown = row["answer"].split("####")[-1].strip() if name.startswith("gsm8k") else f"${gold}$"
         alone.append(bool(verify(parse(shown), parse(text))))
-    judged = pool(answers)
+    judged = patient(answers)
     right = [judgement.right is True for judgement in judged]
     print(f"{name}: {sum(right)} of {len(judged)} right, math-verify alone {sum(alone)}")
     assert sum(alone) == FILES[name]

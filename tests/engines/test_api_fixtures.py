@@ -125,7 +125,7 @@ class Player:
         """What a fresh engine makes of one body."""
         self.bodies = {key: body}
         section = {"model": body.asked, "stream": body.streamed, "allow_other_model": True, "max_retries": 0} | settings
-        teacher = EndpointTeacher(kind="endpoint", base_url=self.url, timeout_s=20, **section)
+        teacher = EndpointTeacher(kind="endpoint", base_url=self.url, timeout_s=60, **section)
         [(_, outcome)] = EndpointEngine(teacher, None).complete([Request("p#0", key, 0, Sampling(1.0, 1.0, 100))])
         return outcome
 
@@ -135,9 +135,9 @@ def player() -> Iterator[Player]:
     made = Player()
     thread = threading.Thread(target=made.loop.run_forever)
     thread.start()
-    asyncio.run_coroutine_threadsafe(made.start(), made.loop).result(5)
+    asyncio.run_coroutine_threadsafe(made.start(), made.loop).result(60)
     yield made
-    asyncio.run_coroutine_threadsafe(made.runner.cleanup(), made.loop).result(5)
+    asyncio.run_coroutine_threadsafe(made.runner.cleanup(), made.loop).result(60)
     made.loop.call_soon_threadsafe(made.loop.stop)
     thread.join()
     made.loop.close()
@@ -320,7 +320,7 @@ def test_raw_pairs_from_openrouter(player: Player, shared_data: Path, name: str)
     }
     asked = pairs[0]["request"]
     section = EndpointTeacher(
-        kind="endpoint", model=asked["model"], base_url=player.url, concurrency=8, max_retries=0, timeout_s=20
+        kind="endpoint", model=asked["model"], base_url=player.url, concurrency=8, max_retries=0, timeout_s=60
     )
     sampling = Sampling(asked["temperature"], 0.95, 65535)
     requests = [Request(prompt, prompt, asked["seed"], sampling) for prompt in prompts]

@@ -35,6 +35,12 @@ QUESTIONS = {
 """One row of each benchmark, under the Hub's own columns."""
 
 
+@pytest.fixture(scope="module")
+def verifier():
+    with VerifierPool(1, timeout_s=60) as pool:
+        yield pool
+
+
 def read(task, path, **settings):
     return benchmarks.problems(GateTask(task=task, min=0, path=str(path), **settings))
 
@@ -74,13 +80,12 @@ def test_amc_of_two_years_counts_only_2023(shared_data):
 @pytest.mark.parametrize(
     "subtask", ["navigate", "web_of_lies", "formal_fallacies", "tracking_shuffled_objects_three_objects"]
 )
-def test_what_bbh_asks_is_judged(shared_data, subtask):
+def test_what_bbh_asks_is_judged(shared_data, subtask, verifier):
     found = read("distill_bbh_logic", shared_data / "bbh" / f"{subtask}.json")
     others = {problem.answer for problem in found}
     assert len(found) == 250 and len(others) in (2, 3)
-    with VerifierPool(1) as verifier:
-        right = verifier([(problem, f"\\boxed{{\\text{{{problem.answer}}}}}") for problem in found])
-        wrong = verifier([(one, f"\\boxed{{{min(others - {one.answer})}}}") for one in found])
+    right = verifier([(problem, f"\\boxed{{\\text{{{problem.answer}}}}}") for problem in found])
+    wrong = verifier([(one, f"\\boxed{{{min(others - {one.answer})}}}") for one in found])
     assert all(judgement.right for judgement in right) and not any(judgement.right for judgement in wrong)
 
 
@@ -143,11 +148,10 @@ def test_gpqa_options_stand_in_an_order_that_only_the_content_fixes(tmp_path):
     assert read("distill_gpqa_diamond", lines_of(tmp_path / "c.jsonl", lettered)) == [first[0]]
 
 
-def test_gpqa_options_are_picked_by_letter_and_by_words(tmp_path):
+def test_gpqa_options_are_picked_by_letter_and_by_words(tmp_path, verifier):
     [problem] = read("distill_gpqa_diamond", lines_of(tmp_path / "a.jsonl", QUESTIONS["distill_gpqa_diamond"]))
     texts = [f"\\boxed{{{problem.answer[1]}}}", "\\boxed{Iron}", "\\boxed{Lead}", "\\boxed{\\text{(E)}}"]
-    with VerifierPool(1) as verifier:
-        assert [one.right for one in verifier([(problem, text) for text in texts])] == [True, True, False, False]
+    assert [one.right for one in verifier([(problem, text) for text in texts])] == [True, True, False, False]
 
 
 def test_mmlu_pro_takes_the_logic_subjects_with_ten_options(tmp_path):
@@ -179,15 +183,14 @@ def test_a_question_that_stands_twice_keeps_both_rows(tmp_path):
 
 
 @pytest.mark.parametrize("family", RG_DIFFICULTY)
-def test_procedural_tasks_are_fresh_fixed_and_judged(family):
+def test_procedural_tasks_are_fresh_fixed_and_judged(family, verifier):
     task = GateTask(task=RG_PREFIX + family, min=0, size=6)
     found = benchmarks.problems(task)
     assert found == benchmarks.problems(task) and len({problem.id for problem in found}) == 6
     assert {problem.meta["seed"] for problem in found} == set(range(900_000_000, 900_000_006))
     assert all(problem.meta["config"] == RG_DIFFICULTY[family] for problem in found)
-    with VerifierPool(1) as verifier:
-        right = verifier([(problem, f"\\boxed{{\\text{{{problem.answer}}}}}") for problem in found])
-        nobody = verifier([(problem, "\\boxed{nobody}") for problem in found])
+    right = verifier([(problem, f"\\boxed{{\\text{{{problem.answer}}}}}") for problem in found])
+    nobody = verifier([(problem, "\\boxed{nobody}") for problem in found])
     assert all(judgement.right for judgement in right)
     assert [judgement.right for judgement in nobody] == [False] * 6
 

@@ -45,7 +45,7 @@ def test_lm_evals_own_command_runs_a_task_on_a_local_file(tmp_path, sums):
     command += ["--apply_chat_template", "--include_path", str(TASKS), "--tasks", "distill_gsm8k", "--limit", "2"]
     command += ["--gen_kwargs", "max_gen_toks=200", "--output_path", str(tmp_path / "out"), "--log_samples"]
     command += ["--metadata", json.dumps({"path": str(sums), "opened": True})]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     [results] = (tmp_path / "out").rglob("results_*.json")
     found = json.loads(results.read_text())

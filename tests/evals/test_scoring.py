@@ -19,7 +19,7 @@ CIRCLE = "so we add the two numbers and get the same again, " * 40
 
 @pytest.fixture(scope="module")
 def pool():
-    with VerifierPool(2) as verifier:
+    with VerifierPool(2, timeout_s=60) as verifier:
         yield verifier
 
 

@@ -1,8 +1,11 @@
-"""One thread for tiny models, since more wait for each other wherever the machine is shared; and a tiny base."""
+"""One thread for tiny models, since more wait for each other wherever the machine is shared; a tiny base; processes."""
 
 import importlib.util
+import multiprocessing
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,3 +28,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny model with its tokenizer."""
     made: str = tiny.base(tmp_path_factory.mktemp("base"))
     return made
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Any]:
+    """Forks of a process that has imported everything once: real processes, which may be killed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["students.fit", "peft", "bitsandbytes", "transformers.models.qwen2.modeling_qwen2"])
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield context
+    os.environ.pop("OMP_NUM_THREADS")
+    if before is not None:
+        os.environ["OMP_NUM_THREADS"] = before

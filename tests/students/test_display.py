@@ -69,7 +69,7 @@ def test_at_a_terminal_a_bar_moves_in_place_and_ctrl_c_leaves_it_clean() -> None
     seen = b""
     while piece := _read(mine):
         seen += piece
-    process.wait(timeout=60)
+    process.wait(timeout=240)
     shown = seen.decode()
     assert "━ 2/3 loss 0.5000, held out 0.5000 30 min left 10,123 tok/s 12.3 GiB" in re.sub(
         "\x1b\\[[0-9;]*m", "", shown

@@ -1,11 +1,13 @@
-"""Two processes of torchrun, over gloo on a CPU, train as one does: the same losses, and what is left loads plainly."""
+"""Two processes over gloo, on a CPU, train as one does: the same losses, and what they leave loads plainly."""
 
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from students.batches import Layout, MicroBatches
 from students.distributed import Turns
 from students.documents import Document
 from students.model import load_base
+from tests.students import together
 
 _spec = importlib.util.spec_from_file_location("students_tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(_spec)
@@ -39,9 +42,25 @@ TRAININGS = {
 def torchrun(*command: str) -> str:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*start, *command], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([*start, *command], env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def together_train(processes: Any, root: Path, asked: str) -> None:
+    """Two processes of their own for what is asked, as after any real interruption; torchrun would import all anew."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [processes.Process(target=together.run, args=(rank, port, root, asked)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(300)
+        process.kill()  # nothing where it has ended
+        process.join()
+    troubles = [path.read_text()[-4000:] for path in root.glob("trouble-*.txt")]
+    assert [process.exitcode for process in both] == [0, 0], troubles
 
 
 def metrics(folder: Path, name: str) -> list[float]:
@@ -50,7 +69,7 @@ def metrics(folder: Path, name: str) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory, processes) -> Path:
     """A folder with every training by two processes, and in `alone` by one."""
     root = tmp_path_factory.mktemp("together")
     settings = {
@@ -67,10 +86,10 @@ def trained(tmp_path_factory) -> Path:
     (root / "first.json").write_text(json.dumps(sections))
     again = {name: (0, section) for name, (die_at, section) in sections.items() if die_at}
     (root / "again.json").write_text(json.dumps(again))
-    for asked in ("first.json", "again.json"):  # processes of their own, as after any real interruption
-        torchrun(str(Path(__file__).with_name("together.py")), str(root), asked)
+    for asked in ("first.json", "again.json"):
+        together_train(processes, root, asked)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as torchrun's processes have; this is set up before the tests' own such setting
+    torch.set_num_threads(1)  # as the two processes have; this is set up before the tests' own such setting
     for name, (own, _, _) in TRAININGS.items():
         tiny.train(Student(**settings | own), rows, root / "alone" / name, print)
     torch.set_num_threads(threads)

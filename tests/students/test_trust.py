@@ -3,7 +3,6 @@ that somebody made. Nothing is lost, nothing torn is taken, and one sentence say
 
 import importlib.util
 import json
-import multiprocessing
 import os
 import pickle
 import random
@@ -12,7 +11,7 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,19 +35,6 @@ tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
 DROPOUT = {"rank": 8, "dropout": 0.3}
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Any]:
-    """Forks of a process that has imported everything once: real processes, to be killed."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["students.fit", "peft", "bitsandbytes", "transformers.models.qwen2.modeling_qwen2"])
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    yield context
-    os.environ.pop("OMP_NUM_THREADS")
-    if before is not None:
-        os.environ["OMP_NUM_THREADS"] = before
 
 
 def section(base: str, **changes: Any) -> Student:
@@ -86,7 +72,7 @@ def assert_same(one: Path, other: Path) -> None:
 def killed_when(process: Any, ready: Callable[[], bool]) -> bool:
     """Kills it with SIGKILL as soon as it is ready to be; whether it still lived."""
     process.start()
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while process.is_alive() and not ready():
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -97,7 +83,7 @@ def killed_when(process: Any, ready: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, {"lora": DROPOUT}, {"lora": DROPOUT, "quantization": "nf4"}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"lora": DROPOUT, "quantization": "nf4"}], ids=str)
 def test_killed_at_any_moment_it_learns_the_same(base: str, tmp_path: Path, processes: Any, changes: Any) -> None:
     settings = section(base, holdout=0.2, best_by="loss", **changes)
     train(settings, tmp_path / "whole")

@@ -1,10 +1,11 @@
-"""Started by torchrun: trains the student of every section in a file of JSON, each in a folder of its own.
+"""One of two processes that train together: the student of every section in a file of JSON, each in its own folder.
 
-With `die_at` a training is interrupted after that step, and no further one begins: the next torchrun trains on.
+With `die_at` a training is interrupted after that step, and no further one begins: other processes train on.
 """
 
 import json
-import sys
+import os
+import traceback
 from pathlib import Path
 
 import torch
@@ -33,11 +34,17 @@ def learn(root: Path, name: str, die_at: int, section: dict) -> None:
     train(Job(Student(**section), root / "kept", root / name, root / "cache", print))
 
 
-if __name__ == "__main__":
+def run(rank: int, port: int, root: Path, asked: str) -> None:
+    """Trains as the process `rank` of two, with the environment that torchrun would have given it; what went wrong is
+    left in a file."""
+    world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in world.items()} | {"MASTER_ADDR": "127.0.0.1"})
     torch.set_num_threads(1)
-    root, asked = Path(sys.argv[1]), sys.argv[2]
-    for name, (die_at, section) in json.loads((root / asked).read_text()).items():
-        try:
+    try:
+        for name, (die_at, section) in json.loads((root / asked).read_text()).items():
             learn(root, name, die_at, section)
-        except KeyboardInterrupt:
-            sys.exit()
+    except KeyboardInterrupt:
+        return
+    except Exception:
+        (root / f"trouble-{rank}.txt").write_text(traceback.format_exc())
+        raise

@@ -105,7 +105,7 @@ class Command:
     def run(self, *arguments: str | Path) -> tuple[int, str]:
         """Runs it to its end; the exit code and what it said."""
         process = self.start(*arguments)
-        said, _ = process.communicate(timeout=240)
+        said, _ = process.communicate(timeout=400)
         return process.returncode, said
 
 
@@ -114,9 +114,9 @@ def counting() -> Iterator[Counting]:
     made = Counting()
     thread = threading.Thread(target=made.loop.run_forever)
     thread.start()
-    asyncio.run_coroutine_threadsafe(made.start(), made.loop).result(5)
+    asyncio.run_coroutine_threadsafe(made.start(), made.loop).result(60)
     yield made
-    asyncio.run_coroutine_threadsafe(made.stop(), made.loop).result(5)
+    asyncio.run_coroutine_threadsafe(made.stop(), made.loop).result(60)
     made.loop.call_soon_threadsafe(made.loop.stop)
     thread.join()
     made.loop.close()

@@ -138,11 +138,11 @@ class Vllm:
     def __enter__(self) -> "Vllm":
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(60)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(60)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()

@@ -242,7 +242,7 @@ def test_memory_that_does_not_suffice_names_the_key(teacher: Any, monkeypatch: p
 
 
 def behind(url: str, **settings: Any) -> EndpointTeacher:
-    settings = {"model": "served", "base_url": url, "max_retries": 2, "timeout_s": 10} | settings
+    settings = {"model": "served", "base_url": url, "max_retries": 2, "timeout_s": 60} | settings
     return EndpointTeacher(kind="endpoint", sampling=SamplingSection(), **settings)
 
 

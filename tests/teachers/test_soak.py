@@ -42,7 +42,7 @@ def test_twenty_kills_lose_nothing_and_ask_again_only_for_what_was_in_flight(
         there.append(on_disk(journal))
         counting.asked.append([])
     process = command.start("sample", path)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
 
     sealed = [trace.id for trace in shards.read_parts(tmp_path / "runs" / "loopback" / "2-traces", Trace)]

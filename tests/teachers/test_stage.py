@@ -39,7 +39,7 @@ def test_four_shards_at_once_equal_one_run(tmp_path: Path, counting: Any, comman
     recipe = command.recipe(120, keep_per_problem=1, max_per_problem=6)
     processes = [command.start("sample", recipe, "--shard", f"{part}/4", "--runs", "parts") for part in range(1, 5)]
     for process in processes:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=400)
         assert process.returncode == 0 and "shard" in said, said
     asked = len(counting.asked[0])
     code, said = command.run("sample", recipe, "--runs", "parts")
@@ -62,6 +62,7 @@ def test_a_shard_that_is_at_work_is_not_taken_over_nor_run_twice(counting: Any, 
     while not (journal.exists() and journal.stat().st_size):
         assert first.poll() is None
         time.sleep(0.01)
+    counting.longest_s = 600.0  # the first shard stays at work however slow the others are
     for arguments in (["--shard", "1/2"], []):
         code, said = command.run("sample", recipe, *arguments)
         assert code == 3 and "is being sampled by another process" in said and "Traceback" not in said
@@ -124,9 +125,9 @@ def test_ctrl_c_waits_for_what_is_in_flight(tmp_path: Path, counting: Any, comma
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=240)
     assert process.returncode == 130, said
-    assert "nothing new is sent; waiting up to 120 s for 8 in flight" in said
+    assert re.search("nothing new is sent; waiting up to 120 s for [1-8] in flight", said), said
     assert "traces are kept, and the same command goes on from there" in said and "Traceback" not in said
     there = {f"{trace.problem.ask}#{trace.seed}" for _, trace in scan(journal, Trace)}
     assert there == set(counting.asked[0]), "something that was asked for was not waited for"
@@ -135,18 +136,17 @@ def test_ctrl_c_waits_for_what_is_in_flight(tmp_path: Path, counting: Any, comma
 
 @pytest.mark.parametrize("again", [True, False])
 def test_a_second_ctrl_c_or_the_end_of_the_grace_ends_the_wait(counting: Any, command: Any, again: bool) -> None:
-    counting.longest_s = 30.0
-    process = command.start("sample", command.recipe(40, concurrency=8, grace_s=60 if again else 0.5))
+    counting.longest_s = 3000.0
+    process = command.start("sample", command.recipe(40, concurrency=8, grace_s=3000 if again else 0.5))
     while not counting.asked[0]:
         assert process.poll() is None
         time.sleep(0.01)
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
+    assert process.stdout is not None and any("waiting up to" in line for line in process.stdout)
     if again:
-        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and time.monotonic() - began < 15
+    said, _ = process.communicate(timeout=240)  # some of the answers would take ten times as long
+    assert process.returncode == 130
     assert "the same command goes on from here" in said and "Traceback" not in said, said
 
 
@@ -182,7 +182,7 @@ def test_the_key_is_nowhere_on_disk_and_never_said(tmp_path: Path, counting: Any
 
 
 def test_two_commands_on_one_run_do_not_meet(counting: Any, command: Any) -> None:
-    counting.longest_s = 3.0
+    counting.longest_s = 600.0
     recipe = command.recipe(40, concurrency=4)
     first = command.start("sample", recipe)
     while not counting.asked[0]:
@@ -202,7 +202,7 @@ def test_shards_share_the_cap(tmp_path: Path, counting: Any, command: Any) -> No
     assert code == 0, said
     processes = [command.start("sample", recipe, "--shard", f"{part}/2") for part in (1, 2)]
     for process in processes:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=400)
         assert process.returncode == 3 and "the budget does not hold one more request" in said, said
     billed = sum(prompt + 10 * answer for prompt, answer in counting.billed) / 1e6
     assert 0.36 < billed <= 0.4
