@@ -51,9 +51,13 @@ def _read_file(path: Path) -> Iterator[tuple[str, Row]]:
 
 def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not JSON ({error.msg}); is it jsonl?") from error
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists within lists without end
+        raise InputError(f"{path}: not JSON that can be read ({error})") from error
     if isinstance(data, dict):
         lists = [value for value in data.values() if isinstance(value, list)]
         data = lists[0] if len(lists) == 1 else [data]
@@ -63,20 +67,23 @@ def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for at, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                yield f"{path}, line {at}", json.loads(line)
+                row = json.loads(line)
             except json.JSONDecodeError as error:
                 torn = "" if line.endswith("\n") else "; the last line is torn: take it out, or write it again"
                 raise InputError(f"{path}, line {at}: not JSON ({error.msg}){torn}") from error
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{path}, line {at}: not JSON that can be read ({error})") from error
+            yield f"{path}, line {at}", row
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, Any]]:
     csv.field_size_limit(2**31 - 1)
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         for at, row in enumerate(reader, 1):
             yield f"{path}, row {at}", row

@@ -85,8 +85,9 @@ def _opens(template: Template) -> Finding:
     return Finding(
         code,
         "warning",
-        f"the chat template does not end its generation prompt with {tag}. Training and the gate put it there; a "
-        "server that applies the template starts before it, and the student never learns to write it",
+        f"the chat template does not end its generation prompt with {tag}. Training, the gate and the released "
+        "template put it there; a server that applies the base's own template starts before it, and the student never "
+        "learns to write it",
         write=f"{{{{- '{tag}\\n' }}}} after the assistant's header, under `if add_generation_prompt`, in the base's "
         "chat_template.jinja",
     )

@@ -4,6 +4,7 @@ that is from what was trained.
 Legend: T tokens of a document, P positions that are compared, V vocabulary.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill import shards
+from distill import prompts, shards
 from distill.errors import InputError
 from distill.records import Checkpoint, Sampling, Trace
 from distill.run import write_json
@@ -52,6 +53,7 @@ def merge(checkpoint: Checkpoint, trust_remote_code: bool, out: Path, kept: Path
     trained = _trained_logits(checkpoint, trust_remote_code, texts) if texts else []
     model = _whole(checkpoint, checkpoint.quantization, trust_remote_code).to(torch.bfloat16)
     _set_generation(model, tokenizer)
+    _open_thinking(tokenizer)
     facts: dict[str, Any] = {}
     if texts:
         facts = {"positions": sum(len(one) for one in trained), "merged": _difference(model, texts, trained)}
@@ -137,6 +139,19 @@ def _difference(model: Any, texts: Sequence[tuple[Tensor, Tensor]], trained: Seq
         "largest_logit_difference": largest,
         "other_likeliest": other / positions,
     }
+
+
+def _open_thinking(tokenizer: Any) -> None:
+    """Has the template begin an answer as training began it, with the opening tag: so plain transformers, or a server
+    with the released folder, asks as the gate does."""
+    before, probe = tokenizer.chat_template, "1 + 1?"
+    wanted = prompts.rendered(tokenizer, probe)
+    added = wanted.removeprefix(prompts.rendered(tokenizer, probe, opened=False))
+    if not (added and isinstance(before, str)):
+        return
+    tokenizer.chat_template = f"{before}{{%- if add_generation_prompt %}}{{{{ {json.dumps(added)} }}}}{{%- endif %}}"
+    if prompts.rendered(tokenizer, probe, opened=False) != wanted:
+        tokenizer.chat_template = before  # a template of another form stays as it is; lint has told of it
 
 
 def _set_generation(model: Any, tokenizer: Any) -> None:

@@ -26,6 +26,8 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.json", b'{"q": 1}\n{"q": 2}\n', "line 2: not JSON .* is it jsonl"),
+        ("a.json", b"[" * 100_000, "not JSON that can be read"),
+        ("a.jsonl", b'{"q": ' + b"9" * 5000 + b"}\n", "line 1: not JSON that can be read"),
         ("a.json", b"5", "not a list of rows, but '5'"),
         ("a.jsonl", b'{"q": 1}\n[1]\n', "line 2: not an object with columns"),
         ("a.jsonl", b'{"q": "\xff"}\n', "is not UTF-8"),
@@ -37,6 +39,12 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, message: str) -> N
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         list(read_rows(str(tmp_path / name)))
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    for name, content in (("a.json", '[{"q": "x"}]'), ("a.jsonl", '{"q": "x"}\n'), ("a.csv", "q\nx\n")):
+        (tmp_path / name).write_text(content, encoding="utf-8-sig")
+        assert [row for _, row in read_rows(str(tmp_path / name))] == [{"q": "x"}]
 
 
 def test_a_file_that_is_not_there_is_not_looked_for_on_the_hub() -> None:

@@ -143,6 +143,7 @@ def _judge_gym(problem: Problem, said: Final) -> Judgement:
     from distill import procedural
 
     stated = [said.text] if said.texts else [said.whole.splitlines()[-1].strip(), said.whole]
-    readings = dict.fromkeys([*stated, *(words.unwrap(text) for text in stated)])
+    stated += [words.unwrap(text) for text in stated]
+    readings = dict.fromkeys([*stated, *(text.rstrip(".") for text in stated)])
     best = max(procedural.score(problem.meta, reading) for reading in readings)
     return Judgement(True) if best >= _RIGHT else Judgement(False, f"the scorer gives {best:g}")

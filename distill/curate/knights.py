@@ -20,7 +20,8 @@ _SURE = (
 )
 _NOT = r"(?:not (?:be )?|cannot be |can ?not be |can't be |isn't |aren't |never )"
 _LAYOUT = re.compile(
-    r"\\(?:begin|end) ?\{[a-z*]{1,20}\}|\\(?:quad|qquad|hline|land|wedge|item)(?![A-Za-z])|[*_${}~`\"“”]"
+    r"\\(?:begin|end) ?\{[a-z*]{1,20}\}|\\(?:quad|qquad|hline|land|wedge|item|to|[a-z]{0,8}rightarrow)(?![A-Za-z])"
+    r"|[*_${}~`\"“”]"
 )
 _SENTENCE = re.compile(r"[.;!?]+|\\\\")
 _SUPPOSED = re.compile(

@@ -38,6 +38,7 @@ def right(answer: str, solution: dict[str, bool]) -> bool | None:
         "- **Zoey** is a **knave**\n- **Ethan** is a **knight**\n- **Ann** is a **knight**",
         "Zoey → knave, Ethan → knight, Ann → knight",
         "Zoey (knave), Ethan (knight), Ann (knight)",
+        "\\boxed{Zoey \\rightarrow knave, Ethan \\to knight, Ann \\Rightarrow knight}",
         "\\boxed{Zoey: \\text{Knave}; Ethan: \\text{Knight}; Ann: \\text{Knight}}",
         "Zoey must be a knave. Therefore Ethan is a knight and Ann is a knight. If Ann is a knave, that is absurd.",
         "The knights are Ethan and Ann, and the knave is Zoey.",

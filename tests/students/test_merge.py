@@ -10,7 +10,7 @@ import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from distill import shards
+from distill import prompts, shards
 from distill.quantization import settings
 from distill.records import Trace
 from distill.student_sections import Student
@@ -98,3 +98,18 @@ def test_whole_weights_and_no_traces_measure_nothing(base: str, tmp_path: Path) 
     assert told({}) == "" and (tmp_path / "whole" / "merge.json").read_text() == "{}\n"
     adapter = train(base, tmp_path / "adapter", max_steps=1, lora={"rank": 8})
     assert merge(adapter, False, tmp_path / "adapter" / "merged") == {}
+
+
+def test_what_ships_opens_the_thinking_as_training_did(base: str, tmp_path: Path) -> None:
+    student = train(base, tmp_path / "student", max_steps=1)
+    merge(student, False, tmp_path / "student" / "merged")
+    before, after = (AutoTokenizer.from_pretrained(path) for path in (base, tmp_path / "student" / "merged"))
+    turn = [{"role": "user", "content": "1 + 1?"}]
+    asked = [one.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) for one in (before, after)]
+    assert asked[0].endswith("assistant\n") and asked[1] == asked[0] + "<think>\n" == prompts.rendered(before, "1 + 1?")
+    finished = [
+        one.apply_chat_template([*turn, {"role": "assistant", "content": "2"}], tokenize=False)
+        for one in (before, after)
+    ]
+    assert finished[0] == finished[1]
+    assert prompts.rendered(after, "1 + 1?") == asked[1]
