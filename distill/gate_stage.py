@@ -6,16 +6,18 @@ outlive the run: they lie in `.scores` beside all runs, and a base is measured o
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distill import plan, shards
-from distill.errors import DistillError, InputError
+from distill.errors import DistillError, EngineError, InputError
+from distill.journal import Journal
 from distill.recipe import Recipe, api_key, model_path
-from distill.records import Checkpoint, Engine, GateReport, Score
+from distill.records import Checkpoint, Completion, Engine, Expense, Failure, GateReport, Request, Score, Watch
 from distill.road import Facts, Road
 from distill.run import hash_path, write_json
+from distill.teacher_sections import EndpointTeacher
 
 
 def gate(road: Road) -> Facts:
@@ -123,10 +125,14 @@ def _student(road: Road, name: str, path: Path) -> Any:
 
 
 def _baseline(road: Road, name: str) -> Any:
-    """What is measured beside the student."""
+    """What is measured beside the student.
+
+    A base is asked as its own chat template asks it: one that does not reason, and whose thinking were opened for it,
+    would never close it, and every student would be better than nothing.
+    """
     student, teacher = road.recipe.student, road.recipe.teacher
     if name == "base":
-        return _subject(road, name, student.base, lambda: _local(road, student.base, student.revision))
+        return _subject(road, name, student.base, lambda: _local(road, student.base, student.revision, reasons=False))
     if name == "previous":
         from distill.release.previous import previous
 
@@ -135,14 +141,11 @@ def _baseline(road: Road, name: str) -> Any:
     if teacher.kind not in ("local", "endpoint"):
         raise DistillError(f"a {teacher.kind} teacher cannot be measured")
 
-    def connect() -> Engine:
+    if teacher.kind == "local":
         from distill import engines
 
-        return engines.connect(teacher)
-
-    if teacher.kind == "local":
-        return _subject(road, name, teacher.model, connect)
-    return _subject(road, name, None, connect)
+        return _subject(road, name, teacher.model, lambda: engines.connect(teacher))
+    return _subject(road, name, None, lambda: _served(road, teacher))
 
 
 def _subject(road: Road, name: str, weights: str | None, load: Callable[[], Engine]) -> Any:
@@ -153,15 +156,14 @@ def _subject(road: Road, name: str, weights: str | None, load: Callable[[], Engi
     if weights is None:
         return evals.Subject(name, plan.teacher_print(recipe), load)
     content = hash_path(model_path(weights)) or _commit(weights, recipe.student.revision if name == "base" else None)
+    content += "-as-templated" if name == "base" else ""
     served = {str(key): section for key, section in recipe.gate.served.items()}.get(name)
     if served is None:
         return evals.Subject(name, content, load)
 
     def connect() -> Engine:
-        from distill import engines
-
         road.say(f"    asking {served.base_url} for {served.model}, which must serve {weights}")
-        return engines.connect(served, reasons=False)
+        return _served(road, served)
 
     return evals.Subject(name, f"{content}-{plan.asked_print(served)}", connect)
 
@@ -178,7 +180,56 @@ def _commit(model: str, revision: str | None) -> str:
         raise InputError(f"{model} is neither a model folder nor a model that the Hub gives out: {said}") from error
 
 
-def _local(road: Road, path: str, revision: str | None) -> Engine:
+class Capped:
+    """An engine over a server with a budget: what it does not hold is never sent.
+
+    The cap is the gate's own, beside that of sampling. What was spent stands in a ledger beside the run's stages, so
+    that a gate which is killed, or run again, does not begin anew.
+    """
+
+    def __init__(self, section: EndpointTeacher, ledger: Path, say: Callable[[str], None]) -> None:
+        from distill import engines
+        from teachers.budget import Purse
+
+        journal = Journal(ledger, Expense)
+        self._purse = Purse(section.budget, journal, list(journal.read()))
+        self._engine = engines.connect(section, Watch(say, self._purse.may_retry), reasons=False)
+
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Completion | Failure]]:
+        """As an engine does; raises EngineError once the budget does not hold a request, and what was sent has come."""
+        refused: list[Request] = []
+
+        def held() -> Iterator[Request | None]:
+            for request in requests:
+                if request is not None and not self._purse.reserve(request):
+                    refused.append(request)
+                    return
+                yield request
+
+        for request, outcome in self._engine.complete(held()):
+            self._purse.settle(request, outcome)
+            yield request, outcome
+        self._purse.close()
+        if refused:
+            raise EngineError(
+                f"the budget does not hold one more sample of the gate: {self._purse.cap()} are spent on it; raise it, "
+                "or take this model out of gate.baselines or gate.served"
+            )
+
+
+def _served(road: Road, section: EndpointTeacher) -> Engine:
+    """A server's model. Whether it reasons is for its answers to show: one without thinking is an answer, too."""
+    from distill import engines
+
+    def say(line: str) -> None:
+        road.say(f"    {line}")
+
+    if section.budget is None:
+        return engines.connect(section, Watch(say), reasons=False)
+    return Capped(section, road.run.root / f"gate-spent-{plan.asked_print(section)}.jsonl", say)
+
+
+def _local(road: Road, path: str, revision: str | None, *, reasons: bool = True) -> Engine:
     from distill.engines.local import load
 
     return load(
@@ -187,6 +238,7 @@ def _local(road: Road, path: str, revision: str | None) -> Engine:
         quantization="none",
         batch_size=road.recipe.gate.batch_size,
         trust_remote_code=road.recipe.student.trust_remote_code,
+        reasons=reasons,
     )
 
 

@@ -49,7 +49,7 @@ def read_samples(folder: Path, task: str) -> Iterator[Sample]:
         for number, line in enumerate(file, 1):
             try:
                 samples = list(_samples(task, json.loads(line)))
-            except (ValueError, TypeError, KeyError, IndexError, ShardError) as error:
+            except (ValueError, TypeError, KeyError, IndexError, RecursionError, ShardError) as error:
                 raise ShardError(
                     f"{path}, line {number}: this is no line of samples ({type(error).__name__}: {error}); delete the "
                     "file and run the gate again"

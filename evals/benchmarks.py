@@ -41,6 +41,10 @@ def problems(task: GateTask) -> list[Problem]:
 
     Raises InputError for a file, a column or an answer that is not there.
     """
+    if task.path is not None and task.task.startswith(RG_PREFIX):
+        raise InputError(
+            f"{task.task}: its problems are made, not read; take path: {task.path} out, or name another task"
+        )
     if task.path is not None and not Path(task.path).expanduser().exists():
         raise InputError(f"{task.task}: {task.path}: there is no such file or folder; `path` is a local one")
     found = _numbered(_read(task))

@@ -25,8 +25,10 @@ from evals.statistics import mean_and_stderr
 from evals.store import Answered, Entry, Say, opened
 from evals.subject import Subject
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Part of every score's key: raise it when what is asked, or how it is scored, changes."""
+
+TASK_NAMES = "distill_*"
 
 Baselines = Mapping[str, Sequence[Score]]
 
@@ -60,7 +62,16 @@ def evaluate(
             found = measured.rounds(baselines or {}) if in_rounds else measured.of(measured.ids)
             measured.leave(found, folder)
         scores.append(found.score)
+    _clear(folder, {task.task for task in gate.tasks})
     return scores
+
+
+def _clear(folder: Path, tasks: set[str]) -> None:
+    """Takes out what an earlier gate left of tasks that are no longer in it: a release takes the folder as evidence."""
+    for score in folder.glob(f"{TASK_NAMES}.json"):
+        if score.stem not in tasks:
+            shutil.rmtree(folder / score.stem, ignore_errors=True)
+            score.unlink()
 
 
 class _Judge:

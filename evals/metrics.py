@@ -20,7 +20,7 @@ METRICS = ("avg_at_k", "pass_at_k", "cons_at_k", UNFINISHED, UNVERIFIED, "repeti
 """The names under which each document's metrics stand in lm-eval's samples."""
 
 _LONGEST_NUMBER = 50  # characters; longer ones are compared as they are written
-_LAYOUT = re.compile(r"\\(?:left|right|displaystyle|[!,;: ])|[$\s]|\{,\}|(?<=\d),(?=\d{3}(?!\d))")
+_LAYOUT = re.compile(r"\\(?:left|right|displaystyle|[!,;: ])|\$|(?<!\d) | (?!\d)|\{,\}|(?<=\d),(?=\d{3}(?!\d))")
 _WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}]*)\}")
 _FRACTION = re.compile(r"(-?)\\frac\{(\d+)\}\{(\d+)\}")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+|\d+/0*[1-9]\d*)")
@@ -29,8 +29,8 @@ _LABEL = re.compile(r"[(\[]?([a-z])[)\].:]?")
 
 @dataclass(frozen=True)
 class Mark:
-    """What is known of one answer. `said` is its final answer in plain form, empty where there is none; `repetition`
-    says that it goes in circles, `unboxed` that it finished without a box or with broken tags."""
+    """What is known of one answer. `said` is what it votes for (`evals.votes`), empty where there is nothing;
+    `repetition` says that it goes in circles, `unboxed` that it finished without a box or with broken tags."""
 
     mark: str
     said: str = ""
@@ -108,7 +108,8 @@ def said(answer: str) -> str:
 def plain(text: str) -> str:
     """A final answer as it is compared with another: without layout, in small letters, and a number or an option in one
     of the ways to write it. It knows no mathematics beyond 1/2 = 0.5 = \\frac{1}{2}, 1,000 = 1000 and (B) = b."""
-    text = _WRAPPED.sub(r"\1", text.casefold().replace("dfrac", "frac").replace("tfrac", "frac"))
+    text = " ".join(text.casefold().split())
+    text = _WRAPPED.sub(r"\1", text.replace("dfrac", "frac").replace("tfrac", "frac"))
     text = _LAYOUT.sub("", text).removesuffix(".")
     text = _FRACTION.sub(r"\1\2/\3", text)
     if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text):

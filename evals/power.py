@@ -2,16 +2,19 @@
 
 All is put on one scale: a mean of values from 0, the worst, to 1, that is `mean` in truth and must be shown to lie
 above `threshold`. A drop d of at most `limit` is such a mean of (1 - d) / 2. The forecast is meant to be kept: it is
-that of the shape which passes least often among those with this mean and at most this variance.
+that of the shape which passes least often of several with this mean and at most this variance.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 
-from scipy.special import bdtr, betainc, log_ndtr, ndtr
+import numpy as np
+from scipy.special import bdtr, betainc, betaincinv, log_ndtr, ndtr
 
 from distill.gate_sections import Gate, GateTask
+from evals.bounded import chance_below
 from evals.sequential import levels, looks
 from evals.statistics import Spread
 
@@ -22,19 +25,27 @@ _RUNS = 2000
 three runs: so a simulation confirms it."""
 _NARROWER = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1, 0.03)
 """Shares of the standard deviation that are tried: less spread helps most students and hinders those at the edge."""
+_NOISES = (0.1, 0.3, 0.6)
+"""Shares of the variance that lie in those that are not hopeless."""
 MOST = 10_000_000
 """Problems: beyond that, a design is called impossible."""
 MOST_SAMPLES = 1024
+_FEW = 500
+"""Problems, up to which it is worked out what a few that lapse do; of more, their mean is normal."""
+_WIDTH = 110
+"""Of what is printed, in characters."""
 
 
 def chance(n: int, mean: float, threshold: float, variance: float, level: float) -> float:
     """The least chance that n problems' mean passes one look at this level, when it is `mean` in truth and problems
     vary by at most `variance`.
 
-    Of all values in [0, 1] with a mean and a variance, those are most treacherous where a share of the problems is
-    hopeless and the others are all alike. How many hopeless ones are drawn is binomial, and the bound, Clopper and
-    Pearson's on the others' scale: so this chance is exact. It jumps where few are drawn, so that of a normal mean is
-    worked out, too, and the smaller one is foretold. Raises ValueError for no problems, or a mean out of [0, 1].
+    Which values in [0, 1] with a mean and a variance pass least often is not known; so several are worked out, and the
+    smallest chance is foretold. Most treacherous is, as a rule, a share of the problems that is hopeless where the
+    others are all alike, or scatter a little: how many hopeless ones are drawn is binomial, and the bound, Clopper and
+    Pearson's on the others' scale. It may also be a share that lapses where the others are always right. These chances
+    jump where few are drawn, so that of a normal mean is worked out, too. Simulated students of 52 shapes passed as
+    often, but for what a simulation varies by. Raises ValueError for no problems, or a mean out of [0, 1].
     """
     if n < 1 or not 0 <= mean <= 1:
         raise ValueError(f"{n} problems with a mean of {mean} are no design")
@@ -47,6 +58,8 @@ def chance(n: int, mean: float, threshold: float, variance: float, level: float)
     for narrower in _NARROWER:
         shape = (n, mean, threshold, bounded * narrower**2, level)
         found = min(found, _hopeless(*shape), _normal(*shape))
+        if n <= _FEW:
+            found = min(found, _lapsing(*shape), *(_scattered(*shape, noise) for noise in _NOISES))
     return max(0.0, found - 2.5 * math.sqrt(found * (1 - found) / _RUNS) - 3 / _RUNS)
 
 
@@ -62,6 +75,31 @@ def _hopeless(n: int, mean: float, threshold: float, variance: float, level: flo
         passes = betainc(n - drawn, drawn + 1, needed) <= level
         few, many = (drawn, many) if passes else (few, drawn)
     return float(bdtr(few, n, hopeless)) if few >= 0 else 0.0
+
+
+def _lapsing(n: int, mean: float, threshold: float, variance: float, level: float) -> float:
+    """Where a share of the problems is at `lower`, and the others are 1, with this mean and variance."""
+    lost = 1 - mean
+    if lost <= 0 or variance <= 0:
+        return 1.0
+    lapses = lost * lost / (variance + lost * lost)
+    values = np.array([0.0, max(0.0, 1 - lost / lapses), 1.0])
+    few, many = -1, n + 1  # so many that lapse pass, and so many do not
+    while many - few > 1:
+        drawn = (few + many) // 2
+        passes = chance_below(values, np.array([[1.0, drawn, n - drawn]]), threshold)[0] <= level
+        few, many = (drawn, many) if passes else (few, drawn)
+    return float(bdtr(few, n, lapses)) if few >= 0 else 0.0
+
+
+def _scattered(n: int, mean: float, threshold: float, variance: float, level: float, noise: float) -> float:
+    """Where a share of the problems is 0, and the others are normal and have this share of the variance. That they
+    scatter is taken to lower their own mean, and not to widen the bound."""
+    hopeless = variance * (1 - noise) / (variance * (1 - noise) + mean * mean)
+    drawn = np.arange(n)
+    needed = threshold / betaincinv(n - drawn, drawn + 1.0, level)
+    wide = np.sqrt(variance * noise / (1 - hopeless) / (n - drawn)) + 1e-12
+    return float(np.diff(bdtr(drawn, n, hopeless), prepend=0.0) @ ndtr((mean / (1 - hopeless) - needed) / wide))
 
 
 def _normal(n: int, mean: float, threshold: float, variance: float, level: float) -> float:
@@ -107,7 +145,7 @@ class Design:
 
 
 def floor_power(design: Design, floor: float, margin: float) -> float:
-    """At least this often does a student pass whose true value is `margin` above the floor; exact, see `chance`.
+    """At least this often does a student pass whose true value is `margin` above the floor; see `chance`.
     Raises ValueError where that is above 1, or nothing is asked."""
     value = floor + margin
     return chance(design.problems, value, floor, design.spread(value).variance(design.samples), design.level)
@@ -176,18 +214,6 @@ class Forecast:
     problems: int | None
     samples: int | None
 
-    @property
-    def line(self) -> str:
-        """For people."""
-        asked = f"{self.design.problems:,} problems x {self.design.samples}"
-        problems = f"about {self.problems:,} problems" if self.problems else "no number of problems"
-        also = f", or {self.samples} samples of each," if self.samples else ""
-        return (
-            f"{self.task}/{self.term} ({self.threshold:g}, {asked}): a student {self.margin * 100:g} points on the "
-            f"right side of it passes in at least {self.chance:.0%} of the cases; {problems}{also} would tell "
-            f"{self.told * 100:g} points."
-        )
-
 
 def forecast(
     gate: Gate,
@@ -231,12 +257,43 @@ def _needed(design: Design, mean: float, threshold: float, spread: Spread) -> tu
     return problems, samples_needed(design.problems, mean, threshold, spread, design.level)
 
 
+_HEADS = ("task", "check", "threshold", "problems x k", "chance to pass", "problems needed", "samples")
+
+
 def lines(forecasts: Sequence[Forecast]) -> list[str]:
-    """One sentence each, and what they rest on."""
-    said = [found.line for found in forecasts]
-    for design in {(found.design.alike, found.design.together): found.design for found in forecasts}.values():
-        said.append(
-            f"This holds where {design.alike:.0%} of what samples vary by is their problem's, and two models' problems "
-            f"have a correlation of {design.together:g}; 100% and 0 are the worst case."
-        )
-    return said
+    """A table for people, and below it what it says and rests on; nothing for no forecasts. It is at most 110 wide
+    where no task's name is longer than 30 characters and none has a million problems."""
+    if not forecasts:
+        return []
+    rows = [_HEADS, *(_row(found) for found in forecasts)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    said = []
+    for row in rows:
+        task, check, *figures = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        said.append("  ".join([task.strip().ljust(widths[0]), check.strip().ljust(widths[1]), *figures]))
+    designs = {(one.design.confidence, one.design.alike, one.design.together) for one in forecasts}
+    return [*said, "", *(line for design in sorted(designs) for line in wrap(_rests_on(*design), _WIDTH))]
+
+
+def _row(found: Forecast) -> tuple[str, ...]:
+    points = f"{found.told * 100:.3g}"
+    return (
+        found.task,
+        found.term,
+        f"{found.threshold:g}",
+        f"{found.design.problems:,} x {found.design.samples}",
+        f"{found.chance:.0%} at {found.margin * 100:+.3g}",
+        f"{found.problems:,} to tell {points}" if found.problems else f"none tells {points}",
+        f"{found.samples:,}" if found.samples else "none",
+    )
+
+
+def _rests_on(confidence: float, alike: float, together: float) -> str:
+    """The figures' meaning, and what they take for granted."""
+    return (
+        f"A student that is truly so many points on the right side of the threshold passes with at least this chance "
+        f"(at {100 * confidence:g}% confidence); so many problems of k samples each, or so many samples of each of the "
+        f"given problems, would pass one at the points to tell with a chance of {AIM:.0%}. Taken for granted is that "
+        f"{alike:.0%} of what samples vary by is their problem's, and that two models' problems have a correlation of "
+        f"{together:g}; 100% and 0 are the worst case."
+    )

@@ -16,15 +16,13 @@ from distill import procedural, shards, think
 from distill.answers import boxes
 from distill.records import Completion, Finish, Problem, Verifier
 from distill.tasknames import RG_DIFFICULTY
-from evals import metrics
+from evals import metrics, votes
 from evals.metrics import RIGHT, UNFINISHED, UNVERIFIED, WRONG, Mark
 
 Filter = Callable[[Sequence[Sequence[str]], Sequence[dict[str, Any]]], list[list[str]]]
 
 _NAMES: dict[bool | None, str] = {True: RIGHT, False: WRONG, None: UNVERIFIED}
 _LONG_VOTE = 100  # characters
-_MAX_SAID = 20_000
-"""Characters of an answer, from its end, that the YAML tasks' own rules read."""
 
 
 def pack(completion: Completion) -> str:
@@ -56,24 +54,26 @@ def judge_with(verifier: Verifier) -> Filter:
         judgements = verifier([(problems[at], rows[at][one].answer) for at, one in places])
         for (at, one), judgement in zip(places, judgements, strict=True):
             marks[at][one] = _NAMES[judgement.right]
-        pairs = (zip(row, names, strict=True) for row, names in zip(rows, marks, strict=True))
-        return [[mark_of(completion, name).dump() for completion, name in pair] for pair in pairs]
+        return [
+            [mark_of(problem, completion, name).dump() for completion, name in zip(row, names, strict=True)]
+            for problem, row, names in zip(problems, rows, marks, strict=True)
+        ]
 
     return judged
 
 
-def mark_of(completion: Completion, mark: str) -> Mark:
-    """All that the metrics need to know of one completion whose answer was marked."""
+def mark_of(problem: Problem, completion: Completion, mark: str) -> Mark:
+    """All that the metrics need to know of one completion whose answer to the problem was marked."""
     finished = mark != UNFINISHED
     return Mark(
         mark,
-        said=_vote(metrics.said(completion.answer)) if finished and mark != RIGHT else "",
+        said=_short(votes.vote(problem, completion.answer)) if finished and mark != RIGHT else "",
         repetition=metrics.loops(completion.reasoning, completion.answer),
         unboxed=finished and (metrics.boxless(completion.answer) or not completion.clean),
     )
 
 
-def _vote(said: str) -> str:
+def _short(said: str) -> str:
     """Long answers are told apart by a hash, so that the samples file does not hold them twice."""
     return said if len(said) <= _LONG_VOTE else f"{said[:_LONG_VOTE]}… {hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
@@ -102,12 +102,13 @@ def process_results(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> di
         thought = think.split(text, opened=doc["opened"])
         finish: Finish = "stop" if thought.closed else "length"
         completion = Completion(thought.reasoning, thought.answer, finish, None, None, "", thought.clean)
-        marks.append(mark_of(completion, UNFINISHED if completion.unfinished else _compare(problem, thought.answer)))
+        mark = UNFINISHED if completion.unfinished else _compare(problem, thought.answer)
+        marks.append(mark_of(problem, completion, mark))
     return metrics.measure(marks)
 
 
 def _compare(problem: Problem, answer: str) -> str:
-    answer = answer[-_MAX_SAID:]
+    answer = answer[-votes.LONGEST :]
     right: bool | None
     match (problem.answer_kind, problem.meta.get("rule")):
         case ("rule", "knights_knaves"):
@@ -117,23 +118,17 @@ def _compare(problem: Problem, answer: str) -> str:
             right = any(procedural.score(problem.meta, _unwrapped(text)) >= 1 for text in stated)
         case ("rule", _):
             right = None
-        case ("choice", _):
-            label = re.match(r"\(?([a-z])[).:](?=.)", metrics.said(answer))
-            right = (label[1] if label else metrics.said(answer)) == metrics.plain(problem.answer)
         case _:
-            right = metrics.said(answer) == metrics.plain(problem.answer)
+            right = votes.vote(problem, answer) == metrics.plain(problem.answer)
     return _NAMES[right]
 
 
 def _knights(solution: dict[str, bool], answer: str) -> bool | None:
-    """Whether the last plain sentence on each, such as "Zoey is a knight", is right; None where one has none."""
-    for name, knight in solution.items():
-        told = re.findall(rf"\b{re.escape(name)} is (?:an? )?(knight|knave)\b", answer)
-        if not told:
-            return None
-        if told[-1] != ("knight" if knight else "knave"):
-            return False
-    return True
+    """Whether the last plain sentence on each is right; None where one has none and no other is wrong."""
+    told = votes.knights(solution, answer)
+    if any(told[name] not in (None, knight) for name, knight in solution.items()):
+        return False
+    return None if None in told.values() else True
 
 
 def _unwrapped(text: str) -> str:

@@ -23,6 +23,9 @@ from distill.records import Completion, Request, Score
 from distill.run import fingerprint, locked, write_json
 from distill.samples import is_whole
 
+FILES = 2
+"""Beside a score: lm-eval's results and its samples."""
+
 Say = Callable[[str], None]
 Key = tuple[str, str, int]
 
@@ -74,9 +77,10 @@ class Entry:
         return answered
 
     def score(self, key: str) -> Score | None:
-        """The score of a whole evaluation, None where it was not made, or its file is no score."""
+        """The score of a whole evaluation, None where it was not made, its file is no score, or lm-eval's two files
+        are not all beside it."""
         path = self._scored(key) / "score.json"
-        if not path.exists():
+        if not path.exists() or len(self.files(key)) < FILES:
             return None
         try:
             return shards.from_row(Score, json.loads(path.read_text(encoding="utf-8")))

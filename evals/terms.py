@@ -148,11 +148,8 @@ def length(score: Score, other: Score | None, whom: str, limit: float) -> Check:
 
 def contamination(task: str, found: int) -> Check:
     """No trace that was trained on may hold a question of the gate."""
-    why = (
-        f"{found} kept traces hold questions of {task}; none may, or its score shows memory. Curate against this task."
-    )
-    if found == 0:
-        why = f"0 kept traces hold questions of {task}."
+    why = f"Questions of {task} stand in {found} of the kept traces"
+    why += "; none may, or its score shows memory. Curate against this task." if found else "."
     return _check(task, "contamination", float(found), 0.0, "pass" if found == 0 else "fail", why)
 
 
@@ -174,7 +171,8 @@ _VERBS = {"pass": "passes with", "fail": "fails with", "undecided": "is undecide
 def _problems(decision: Decision, score: Score) -> str:
     """How many problems decided, and of how many."""
     whole = max(score.planned, score.n_problems)
-    return f"{decision.problems} problems" if decision.problems == whole else f"{decision.problems} of {whole} problems"
+    of = "" if decision.problems == whole else f" of {whole}"
+    return f"{decision.problems}{of} problem{'' if whole == 1 else 's'}"
 
 
 def _behind(score: Score, other: Score) -> list[float]:

@@ -95,6 +95,8 @@ def _options(row: Row, place: str) -> tuple[list[str], int]:
     """The options, a list in one column or columns A, B, …, and which of them is right."""
     if "A" in row and "B" in row:
         letters = [letter for letter in ascii_uppercase[:MAX_OPTIONS] if row.get(letter) not in (None, "")]
+        if letters != list(ascii_uppercase[: len(letters)]):
+            raise InputError(f"{place}: the options {', '.join(letters)} leave a letter out; fill them without a gap")
         options = [words(row[letter], letter, place) for letter in letters]
     else:
         name = column(row, ("options", "choices"), place)

@@ -8,7 +8,7 @@ from distill.errors import InputError
 from distill.records import Problem
 from distill.tables import ENDINGS, read_rows
 from evals.catalogue import info
-from evals.readers.rows import Rows, files_of, filled, listed, prompt
+from evals.readers.rows import Rows, files_of, filled, listed, prompt, words
 
 BBH_LOGIC = (
     "boolean_expressions",
@@ -35,8 +35,9 @@ def bbh_logic(path: str | None) -> Iterator[Problem]:
     for subtask, rows in _bbh_rows(path):
         for place, row in rows:
             asked, target = prompt(row, ("input",), place), filled(row, ("target",), place)
-            kind = "choice" if re.fullmatch(r"\([A-Z]\)", target) else "text"
-            yield Problem.of(asked, target, "choice" if kind == "choice" else "text", f"bbh/{subtask}")
+            letter = re.fullmatch(r"\(?([A-Z])\)?", target)
+            answer = f"({letter[1]})" if letter else target
+            yield Problem.of(asked, answer, "choice" if letter else "text", f"bbh/{subtask}")
 
 
 def _bbh_rows(path: str | None) -> Iterator[tuple[str, Rows]]:
@@ -59,8 +60,9 @@ def knights_knaves(path: str | None) -> Iterator[Problem]:
         names, solution = listed(row, ("names",), place), listed(row, ("solution",), place)
         if len(names) != len(solution) or not all(isinstance(value, bool) for value in solution):
             raise InputError(f"{place}: solution must hold true or false for each of the {len(names)} names")
-        truth = {str(name): value for name, value in zip(names, solution, strict=True)}
-        if len(truth) < len(names):
+        people = [words(name, "names", place) for name in names]
+        truth = dict(zip(people, solution, strict=True))
+        if len({name.casefold() for name in people}) < len(people):
             raise InputError(f"{place}: two of the names are the same: {', '.join(map(str, names))[:80]}")
         answer = filled(row, ("solution_text_format", "solution_text"), place)
         asked = prompt(row, ("quiz",), place)

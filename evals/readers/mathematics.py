@@ -1,34 +1,38 @@
 """GSM8K, MATH-500, AIME and AMC: rows in, `Problem`s of kind math out."""
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from distill.answers import reference_answer
+from distill.answers import boxed, reference_answer
 from distill.errors import InputError
 from distill.records import Problem
 from distill.tables import Row
-from evals.readers.rows import column, filled, prompt, rows_of
+from evals.readers.rows import column, filled, prompt, rows_of, shown
 
 PROMPTS = ("problem", "question", "Problem", "Question")
 ANSWERS = ("answer", "expected_answer", "Answer", "ground_truth")
-_WHOLE = re.compile(r"(-?)0*(\d+)(?:\.0*)?")
+_WHOLE = re.compile(r"-?\d{1,40}(?:\.0*)?")
 
 
 def gsm8k(path: str | None) -> Iterator[Problem]:
     """The answer is what stands after the reference solution's `####`."""
     for place, row in rows_of("distill_gsm8k", path, "gsm8k"):
-        answer = reference_answer(filled(row, ANSWERS, place))
+        answer = reference_answer(_answer(row, ANSWERS, place))
         if "####" in answer:
             raise InputError(f"{place}: nothing stands behind the answer's ####")
         yield Problem.of(prompt(row, ("question", *PROMPTS), place), answer, "math", "gsm8k")
 
 
 def math500(path: str | None) -> Iterator[Problem]:
-    """The answer is its own column, or the reference solution's last box."""
+    """The answer is its own column, or the last box in it or in the reference solution."""
     for place, row in rows_of("distill_math500", path, "math500", "MATH-500"):
         name = column(row, (*ANSWERS, "solution", "Solution"), place)
-        answer = filled(row, (name,), place)
-        answer = reference_answer(answer) if name.casefold() == "solution" else answer
+        answer = _answer(row, (name,), place)
+        found = boxed(answer)
+        if name.casefold() == "solution" and not found:
+            raise InputError(f"{place}: the column {name!r} has no \\boxed{{}}, so nothing says which the answer is")
+        answer = found[-1] if found else answer
         yield Problem.of(prompt(row, PROMPTS, place), answer, "math", "math500")
 
 
@@ -52,9 +56,20 @@ def amc23(path: str | None) -> Iterator[Problem]:
 
 
 def _integer(row: Row, place: str) -> str:
-    """The answer without leading zeros and without the `.0` that files give integers: 073 is 73, and 27.0 is 27."""
+    """The answer without leading zeros and without the `.0` that files give integers: 073 is 73, and 27.0 is 27; in
+    ASCII, whatever digits the file has."""
     stated = filled(row, ANSWERS, place)
-    whole = _WHOLE.fullmatch(stated)
-    if whole is None:
+    if _WHOLE.fullmatch(stated) is None:
         raise InputError(f"{place}: the answer is {stated[:40]!r}, and it must be an integer")
-    return whole[1] + whole[2] if whole[2] != "0" else "0"
+    return str(int(stated.partition(".")[0]))
+
+
+def _answer(row: Row, names: Sequence[str], place: str) -> str:
+    """A reference as text. A list, true, or a number that is none (what pandas writes for a missing one) is no answer,
+    and every model would be wrong on it."""
+    name = column(row, names, place)
+    value = row[name]
+    odd = isinstance(value, (bool, list, dict)) or (isinstance(value, float) and not math.isfinite(value))
+    if odd:
+        raise InputError(f"{place}: the column {name!r} is no answer, but {shown(value)}; write it as text or a number")
+    return filled(row, (name,), place)

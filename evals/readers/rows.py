@@ -74,7 +74,7 @@ def prompt(row: Row, names: Sequence[str], place: str) -> str:
     """As `filled`, for what a model is asked: it must be text, not a number and not a list."""
     name = column(row, names, place)
     if row[name] is not None and not isinstance(row[name], str):
-        raise InputError(f"{place}: the column {name!r} is no text, but {_shown(row[name])}")
+        raise InputError(f"{place}: the column {name!r} is no text, but {shown(row[name])}")
     return filled(row, names, place)
 
 
@@ -90,20 +90,21 @@ def listed(row: Row, names: Sequence[str], place: str) -> list[Any]:
         except (ValueError, RecursionError):
             value = None
     if not isinstance(value, list) or not value:
-        raise InputError(f"{place}: there is no list in the column {name!r}, but {_shown(row[name])}; write it as JSON")
+        raise InputError(f"{place}: there is no list in the column {name!r}, but {shown(row[name])}; write it as JSON")
     return value
 
 
 def words(value: Any, name: str, place: str) -> str:
     """An item of a list as text in one line; raises InputError where it is empty, or neither text nor a number."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise InputError(f"{place}: {name} holds {_shown(value)}, which is no text")
+        raise InputError(f"{place}: {name} holds {shown(value)}, which is no text")
     text = " ".join(storable(str(value)).split())
     if not text:
         raise InputError(f"{place}: {name} holds an empty text")
     return text
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a message shows it: its beginning."""
     shown = repr(value)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

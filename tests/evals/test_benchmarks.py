@@ -176,6 +176,23 @@ def test_logiqa2_in_both_of_its_forms(tmp_path):
     assert evaluated.answer == "(D)"
 
 
+def test_answers_in_other_digits_and_inside_solutions_are_read(tmp_path):
+    [arabic] = read("distill_aime24", lines_of(tmp_path / "a.jsonl", {"problem": "q", "answer": "\u0660\u0667\u0663"}))
+    assert arabic.answer == "73"
+    for name in ("answer", "solution"):
+        row = {"problem": "q", name: "Half, so \\boxed{\\frac{1}{2}}."}
+        assert read("distill_math500", lines_of(tmp_path / "m.jsonl", row))[0].answer == "\\frac{1}{2}"
+
+
+def test_bbh_options_are_options_with_and_without_brackets(tmp_path):
+    row = {"input": "Which?\nOptions:\n(A) the oak\n(B) the elm", "target": "B"}
+    [found] = read("distill_bbh_logic", lines_of(tmp_path / "b.jsonl", row))
+    assert (found.answer, found.answer_kind) == ("(B)", "choice")
+    with VerifierPool(1) as verifier:
+        texts = ["\\boxed{B}", "\\boxed{(B)}", "\\boxed{the elm}", "\\boxed{A}"]
+        assert [one.right for one in verifier([(found, text) for text in texts])] == [True, True, True, False]
+
+
 def test_a_question_that_stands_twice_keeps_both_rows(tmp_path):
     path = tmp_path / "bbh.json"
     path.write_text(json.dumps({"canary": "c", "examples": [{"input": "not True is", "target": "False"}] * 2}))
@@ -193,6 +210,11 @@ def test_procedural_tasks_are_fresh_fixed_and_judged(family, verifier):
     nobody = verifier([(problem, "\\boxed{nobody}") for problem in found])
     assert all(judgement.right for judgement in right)
     assert [judgement.right for judgement in nobody] == [False] * 6
+
+
+def test_made_problems_are_read_from_nowhere(tmp_path):
+    with pytest.raises(InputError, match="are made, not read; take path"):
+        read("distill_rg_chain_sum", lines_of(tmp_path / "a.jsonl", {"question": "q", "answer": "1"}))
 
 
 def test_a_recipes_own_difficulty_and_other_families():
@@ -223,6 +245,14 @@ KNIGHTS = {"quiz": "q", "names": ["Al"], "solution": [True], "solution_text_form
         ("distill_knights_knaves", {**KNIGHTS, "solution": ["true"]}, "true or false"),
         ("distill_knights_knaves", {**KNIGHTS, "solution": [True, True]}, "each of the 1 names"),
         ("distill_knights_knaves", {**KNIGHTS, "names": ["A", "A"], "solution": [True, False]}, "are the same"),
+        ("distill_knights_knaves", {**KNIGHTS, "names": ["Al", "AL"], "solution": [True, False]}, "are the same"),
+        ("distill_knights_knaves", {**KNIGHTS, "names": ["Al", ""], "solution": [True, False]}, "an empty text"),
+        ("distill_gsm8k", {"question": "q", "answer": float("nan")}, "'answer' is no answer, but nan"),
+        ("distill_gsm8k", {"question": "q", "answer": True}, "is no answer, but True"),
+        ("distill_math500", {"problem": "q", "answer": [1, 2]}, r"is no answer, but \[1, 2\]"),
+        ("distill_math500", {"problem": "q", "solution": "It is seven."}, r"has no \\boxed\{\}"),
+        ("distill_aime24", {"problem": "q", "answer": "9" * 5000}, "must be an integer"),
+        ("distill_mmlu_pro_logic", {"question": "q", "A": "x", "B": "y", "D": "z", "E": "w", "answer": "D"}, "a gap"),
         ("distill_gpqa_diamond", {**GPQA, "Incorrect Answer 2": ""}, "'Incorrect Answer 2' is empty"),
         ("distill_gpqa_diamond", {**GPQA, "Incorrect Answer 2": "Iron"}, "stands there twice: 'Iron'"),
         ("distill_gpqa_diamond", {"Question": "q"}, "no column 'options'"),

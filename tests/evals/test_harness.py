@@ -100,6 +100,16 @@ def test_a_question_that_stands_twice_is_asked_twice(tmp_path):
     assert sorted(measure(engine, gate(tasks), tmp_path)[0].by_problem.values()) == [0, 1]
 
 
+def test_what_an_earlier_gate_asked_is_no_evidence_of_this_one(tasks, tmp_path):
+    section = gate(tasks, tuple(tasks))
+    measure(Scripted(right(section)), section, tmp_path)
+    fewer = gate(tasks)
+    (tmp_path / "run/bf16/notes.txt").write_text("mine")
+    measure(Scripted(right(fewer)), fewer, tmp_path)
+    left = {path.name for path in (tmp_path / "run/bf16").iterdir()}
+    assert left == {MATH, f"{MATH}.json", LOGIC, f"{LOGIC}.json", "notes.txt"}
+
+
 def rounds(monkeypatch, sizes, decides):
     """Rounds of these sizes, decided where `decides` says so of a score; gives the scores that were looked at."""
     seen = []

@@ -148,6 +148,7 @@ def test_the_newest_samples_are_read_and_none_where_none_are(measured):
         '{"resps": [], "doc": {}}',
         "\x00",
         '{"resps": [["{}"]], "doc": {"id": 1, "ask": 1}}',
+        "[" * 100_000,
     ],
 )
 def test_a_broken_samples_file_is_told_by_its_line(measured, line):

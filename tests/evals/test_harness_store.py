@@ -119,6 +119,14 @@ def test_a_score_that_cannot_be_read_is_worked_out_again(section, tmp_path):
     assert any("judged again" in line for line in said)
 
 
+def test_files_that_went_missing_beside_a_score_are_written_again(section, tmp_path):
+    first = measure(Scripted(right(section)), section, tmp_path)
+    for path in (tmp_path / "store").glob("*/scored/*/samples_*"):
+        path.unlink()
+    assert measure(silent(), section, tmp_path) == first
+    assert len(measuring.rows(tmp_path)) == 3
+
+
 def test_failures_fail_once_the_rest_has_come_in(section, tmp_path):
     answer = right(section)
 
@@ -233,7 +241,8 @@ def test_a_torn_last_line_is_cut_off_and_asked_again(section, tmp_path):
         *(b"garbage", b"", b"null", b"[1, 2]", b"{}", b'{"id": "x"}', b"\xff\xfe", b"\0\0"),
         b'{"id": "x#1", "prompt": "p", "seed": 1, "engine": "e", "completion": null}',
         b'{"id": "x", "prompt": "p", "seed": 1, "engine": "e", "completion": {"reasoning": "r", "answer": "a", '
-        b'"finish": "stop", "prompt_tokens": "1", "completion_tokens": 2, "model": "m", "provider": 1}}',
+        b'"finish": "stop", "prompt_tokens": "1", "completion_tokens": 2, "model": "m", '
+        b'"clean": true, "provider": ""}}',
         b'{"id": ["x"], "prompt": "p", "seed": 1, "engine": "e", "completion": {"reasoning": 1}}',
     ],
 )

@@ -1,14 +1,17 @@
 """Power: known cases, and 2,000 runs each of students 3 points above a threshold, who pass as often as foretold."""
 
 import importlib.util
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.special import bdtrc, betainc
 
 from distill.gate_sections import Gate
 from evals.power import (
     Design,
+    Forecast,
     chance,
     drop_power,
     drop_variance,
@@ -120,6 +123,19 @@ def test_three_points_within_a_maximum_drop_pass_as_often_as_foretold(n, k):
             assert said.fixed >= drop_power(Design(n, k), drop + MARGIN, MARGIN, base), (student.name, base)
 
 
+@pytest.mark.parametrize(("ends", "k", "margin"), [((100,), 4, 0.03), (looks(30), 16, 0.1), (looks(30), 64, 0.1)])
+def test_shapes_that_few_errors_make_pass_as_often_as_foretold_where_little_confidence_is_asked_for(ends, k, margin):
+    n, level = ends[-1], levels(ends, ends[-1], 0.8)[-1]
+    values, all_right, none_right = np.arange(k + 1) / k, np.eye(k + 1)[k], np.eye(k + 1)[0]
+    lapses = 0.98 * all_right + 0.02 * simulated.right(k, 0.5)
+    scattered = 0.995 * simulated.right(k, 0.9) + 0.005 * none_right
+    for weights in (lapses, scattered):
+        student = simulated.Population("", values, weights)
+        counts = np.random.default_rng(n + k).multinomial(n, weights / weights.sum(), size=4000)
+        passed = simulated.decided(values, counts, student.mean - margin, level).mean()
+        assert passed >= chance(n, student.mean, student.mean - margin, student.variance, level)
+
+
 def test_a_recipe_is_told_what_its_checks_can_show():
     gate = Gate.model_validate(
         {
@@ -143,8 +159,25 @@ def test_a_recipe_is_told_what_its_checks_can_show():
     known = forecast(gate, {"distill_gsm8k": 1319}, alike=0.1, together=0.9)
     assert all(now.chance > before.chance for now, before in zip(known, found, strict=False))
     assert known[0].samples is not None and known[1].samples is not None
-    said = lines(found)
-    assert len(said) == 4 and "distill_gsm8k/floor" in said[0] and "at least" in said[0]
+
+
+def test_a_forecast_is_a_table_that_fits():
+    name = "distill_" + "x" * 22
+    design = Design(12_000, 64, rounds=True)
+    rows = [
+        Forecast("distill_gsm8k", "floor", 0.7, Design(1319, 4), 0.03, 0.714, 0.02, 3784, None),
+        Forecast(name, "drop", 0.0125, design, 0.03, 1.0, 0.02, 1_234_567, 1024),
+        Forecast(name, "floor", 0.999, design, 0.001, 0.0, 0.001, None, None),
+    ]
+    said = lines(rows)
+    heads, *table = (re.split("  +", line) for line in said[:4])
+    assert heads == ["task", "check", "threshold", "problems x k", "chance to pass", "problems needed", "samples"]
+    assert table[0] == ["distill_gsm8k", "floor", "0.7", "1,319 x 4", "71% at +3", "3,784 to tell 2", "none"]
+    assert table[1] == [name, "drop", "0.0125", "12,000 x 64", "100% at +3", "1,234,567 to tell 2", "1,024"]
+    assert table[2][4:] == ["0% at +0.1", "none tells 0.1", "none"]
+    assert len({len(line) for line in said[:4]}) == 1 and all(len(line) <= 110 for line in said)
+    below = " ".join(said[5:])
+    assert "at 95% confidence" in below and "100% of what samples vary by" in below and "correlation of 0;" in below
     assert lines([]) == []
 
 
@@ -153,4 +186,4 @@ def test_a_recipe_at_the_edges_is_told_something(settings):
     tasks = [{"task": "distill_gsm8k", **settings}, {"task": "distill_bbh_logic", "min": 0.5}]
     gate = Gate.model_validate({"tasks": tasks, "until_decided": True})
     for found in forecast(gate, {"distill_gsm8k": 1, "distill_bbh_logic": 3000}):
-        assert 0 <= found.chance <= 1 and found.line.endswith(".")
+        assert 0 <= found.chance <= 1 and len(lines([found])[0]) <= 110

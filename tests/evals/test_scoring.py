@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 from itertools import combinations
 from statistics import fmean
 
@@ -11,7 +12,7 @@ from distill import think
 from distill.answers import reference_answer
 from distill.curate.verify import VerifierPool
 from distill.records import Completion, Judgement, Problem
-from evals import benchmarks, metrics, scoring
+from evals import benchmarks, metrics, scoring, votes
 from evals.metrics import RIGHT, UNFINISHED, UNVERIFIED, WRONG, Mark
 
 CIRCLE = "so we add the two numbers and get the same again, " * 40
@@ -265,10 +266,63 @@ def test_the_yaml_tasks_own_scoring_gives_the_same_names():
         ("(B)", "\\boxed{\\text{B: Frankenstein}}", 1),
         ("(B)", "\\boxed{C}", 0),
         ("(B)", "\\boxed{Ulysses}", 0),
+        ("(B)", "The answer is (B).", 1),
+        ("(B)", "\\boxed{(B) or (C)}", 0),
     ],
 )
 def test_options_by_the_yaml_tasks_alone(answer, text, right):
     assert by_itself(Problem.of("?", answer, "choice", "t"), f"a</think>{text}")["avg_at_k"] == right
+
+
+OPTIONS = Problem.of("Which?\n\n(A) Iron\n(B) Lead is heavy\n(C) Gold", "(B)", "choice", "t")
+WORD = Problem.of("Do you return?", "No", "text", "t")
+KNIGHTS = Problem.of("Who?", "x", "rule", "t", rule="knights_knaves", solution={"Al": True, "Bo": False})
+
+
+@pytest.mark.parametrize(
+    ("problem", "alike"),
+    [
+        (OPTIONS, ["\\boxed{C}", "\\boxed{(C) Gold}", "\\boxed{\\text{Gold}}", "**C**", "The answer is (C)."]),
+        (OPTIONS, ["\\boxed{B: Lead is heavy}", "\\boxed{Option B}", "\\boxed{Lead is heavy}", "Answer: B"]),
+        (WORD, ["\\boxed{Yes}", "\\boxed{Yes, you return}", "yes."]),
+        (
+            KNIGHTS,
+            ["\\boxed{\\text{Al is a knave, Bo is a knight}}", "Al: knave\n- **Bo**: Knight", "Al=knave, Bo=knight"],
+        ),
+    ],
+)
+def test_the_same_answer_in_other_words_is_one_vote(problem, alike):
+    """Were wrong answers told apart by their form, the right ones, which are one group, would win too often."""
+    assert len({votes.vote(problem, text) for text in alike}) == 1
+    wrong = [packed(f"a</think>{text}") for text in alike]
+    right = [packed("a</think>\\boxed{right}")] * (len(alike) - 1)
+    judges = [Judgement(True)] * len(right) + [Judgement(False)] * len(wrong)
+    [found] = scored(lambda answers: judges, [(problem, right + wrong)])
+    assert found["cons_at_k"] == 0
+
+
+def test_other_answers_are_other_votes():
+    assert len({votes.vote(OPTIONS, text) for text in ("A", "B", "C", "A or B", "(A), (B)", "\\boxed{lead}")}) == 6
+    assert len({votes.vote(WORD, text) for text in ("yes", "no", "yes/no", "not sure")}) == 4
+    assert len({metrics.plain(text) for text in ("1 2", "12", "1,2")}) == 3
+
+
+@pytest.mark.parametrize("text", ["*" * 99_000, "the" * 30_000, "Al is " * 20_000, "\\text{" * 20_000, "(" * 99_000])
+def test_hostile_answers_end(text):
+    """A pattern that is quadratic takes minutes here, and linear ones a moment: the limit is far from both."""
+
+    def over(signum, frame):
+        raise AssertionError("a hostile answer takes a minute")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(60)
+    try:
+        for problem in (OPTIONS, WORD, KNIGHTS):
+            for answer in (text, f"\\boxed{{{text}}}"):
+                assert isinstance(votes.vote(problem, answer), str)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_rules_by_the_yaml_tasks_alone():

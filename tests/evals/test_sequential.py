@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import betainc, ndtr, ndtri
+from scipy.stats import binom
 
-from evals.sequential import FEWEST, POWER, SPENT, Rule, decide, levels, looks
+from evals.sequential import FEWEST, POWER, SPENT, Rule, crossings, decide, levels, looks
 
 _spec = importlib.util.spec_from_file_location("evals_simulated", Path(__file__).with_name("simulated.py"))
 simulated = importlib.util.module_from_spec(_spec)
@@ -54,6 +56,13 @@ def test_no_more_is_spent_than_stated_and_later_looks_change_no_earlier_level(co
     assert found[0] == pytest.approx((1 - confidence) * SPENT * (ends[0] / 1000) ** POWER, rel=1e-6)
 
 
+def test_crossings_are_lan_and_demets_of_five_equal_looks():
+    times = np.arange(1, 6) / 5
+    spent = 2 * ndtr(ndtri(0.025 / 2) / np.sqrt(times))  # as O'Brien and Fleming do
+    known = [4.8769, 3.3569, 2.6803, 2.2898, 2.0310]  # Reboussin et al., 2000, Controlled Clinical Trials 21, table 1
+    assert crossings(times, spent) == pytest.approx(known, abs=2e-3)
+
+
 @pytest.mark.parametrize("ends", [(), (5, 5), (7, 5), (0, 5), (5, 11)])
 def test_looks_that_lead_nowhere_are_an_error(ends):
     with pytest.raises(ValueError):
@@ -81,6 +90,33 @@ def test_all_right_is_no_certainty_where_few_were_asked():
     assert decide([1.0] * 30, (), 30, Rule(0.95, 0.95)).outcome == "undecided"
     assert decide([1.0], (), 1, Rule(0.5, 0.95)).outcome == "undecided"
     assert decide([1.0] * 3, (), 3, Rule(0.0, 0.95)).outcome == "pass"
+
+
+def test_more_is_never_worse_and_a_bound_never_contradicts_what_was_measured():
+    draw = np.random.default_rng(11)
+    rank = {"fail": 0, "undecided": 1, "pass": 2}
+    seen = set()
+    for _ in range(200):
+        n, k = int(draw.choice([1, 2, 3, 10, 11, 30, 64])), int(draw.choice([1, 2, 3, 16, 64]))
+        low = float(draw.choice([0.0, -1.0]))
+        values = draw.binomial(k, draw.choice([0.0, 0.5, 0.98, 1.0, draw.random()]), size=n) / k
+        if low < 0:
+            values = values - draw.binomial(k, draw.random(), size=n) / k
+        threshold = float(draw.choice([low, 1e-9, 0.5, 0.98, 1.0, low + (1 - low) * draw.random()]))
+        rule = Rule(threshold, float(draw.choice([0.5001, 0.8, 0.95, 0.99, 0.9999])), low, 1.0)
+        ends = looks(n) if draw.random() < 0.5 else ()
+        found = decide(values.tolist(), ends, n, rule)
+        estimate = found.estimate
+        assert low <= estimate.lower <= estimate.mean <= estimate.upper <= 1.0
+        assert found.outcome != "pass" or estimate.mean >= threshold
+        assert found.outcome != "fail" or estimate.mean < threshold
+        better, at = values.copy(), draw.integers(n)
+        better[at] += (1 - better[at]) * draw.random()
+        assert rank[decide(better.tolist(), ends, n, rule).outcome] >= rank[found.outcome]
+        lower = Rule(threshold - 0.01, rule.confidence, low, 1.0)
+        assert rank[decide(values.tolist(), ends, n, lower).outcome] >= rank[found.outcome]
+        seen.add(found.outcome)
+    assert seen == set(rank)
 
 
 def test_a_drop_is_the_same_rule_on_what_is_negative():
@@ -129,6 +165,22 @@ def test_exactly_at_a_maximum_drop_hardly_anyone_passes(n, k):
             said = simulated.run(student, n, student.mean, n + k)
             assert said.fixed <= ALLOWED, (student.name, base, drop, said)
             assert said.rounds <= ALLOWED, (student.name, base, drop, said)
+
+
+@pytest.mark.parametrize("confidence", [0.5001, 0.8, 0.95, 0.99])
+@pytest.mark.parametrize("n", [1, 10, 11, 12, 15, 30, 100, 198, 500])
+def test_of_right_and_wrong_the_rounds_err_no_more_than_is_spent(n, confidence):
+    """Without chance: how many are right is binomial, and the bound is Clopper and Pearson's."""
+    ends = looks(n)
+    for truth in (0.001, 0.116, 0.3, 0.5, 0.7, 0.8, 0.9, 0.98, 0.999):
+        weights, before, wrong = np.ones(1), 0, 0.0
+        for end, level in zip(ends, levels(ends, n, confidence), strict=True):
+            weights = np.convolve(weights, binom.pmf(np.arange(end - before + 1), end - before, truth))
+            right = np.arange(end + 1)
+            passes = (right > 0) & (betainc(np.maximum(right, 1), end - right + 1, truth) <= level)
+            wrong += weights[passes].sum()
+            weights, before = np.where(passes, 0.0, weights), end
+        assert wrong <= (1 - confidence) * SPENT
 
 
 def test_rounds_save_samples_where_a_student_is_far_from_its_threshold():
