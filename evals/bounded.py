@@ -127,8 +127,8 @@ def _saddle(away_RV: Floats, counts_RV: Floats, lowest_R: Floats) -> Floats:
 
 
 def lower_bound(observed: Sequence[float], confidence: float, worst: float = 0.0) -> float:
-    """The one-sided lower bound of the mean of what is never below `worst`, at this confidence. An upper bound is that
-    of the negatives. Raises ValueError for nothing observed, or for a value below `worst`."""
+    """The one-sided lower bound of the mean of what is never below `worst`, at this confidence (above 0, at most 1). An
+    upper bound is that of the negatives. Raises ValueError for nothing observed, or for a value below `worst`."""
     if not observed:
         raise ValueError("there is no problem to take the mean over")
     if min(observed) < worst:

@@ -79,3 +79,23 @@ def test_three_ways_of_distilling_are_compared_on_the_same_problems() -> None:
     assert found["teacher_right"] > 0.9
     assert all(0 <= found[arm]["accuracy"] <= 1 for arm in ("sft_all", "sft_verified", "kd"))
     assert found["tokens"]["kd"] == found["tokens"]["sft_verified"]
+
+
+def test_the_gates_bench_prints_errors_power_savings_and_ways_to_spend_the_error() -> None:
+    found = figures("bench_gate.py", "--runs", "60")
+    terms = ("fixed", "sequential", "fixed_drop", "sequential_drop")
+    assert all(0 <= found[f"false_pass_{term}"] < 0.3 for term in terms), "the worst of hundreds of 60 runs each"
+    assert 0.5 < found["power_sequential"] <= 1 and 0.5 < found["power_foretold"] < 1 and "kept" in found
+    assert 0.6 < found["saved_share"] < 0.9 and 0.6 < found["saved_share_drop"] < 0.9
+    spent = found["spendings"]
+    assert spent["pocock"]["asked"] < spent["ours"]["asked"] < spent["obrien_fleming"]["asked"] < 1
+    passes = [spent[name]["passes"] for name in ("pocock", "ours", "obrien_fleming", "one_look")]
+    assert passes == sorted(passes) and passes[-1] - passes[1] < 0.03
+
+
+@pytest.mark.slow
+def test_the_harness_bench_asks_both_sides_or_says_null_for_lm_eval() -> None:
+    found = figures("bench_harness.py", "--samples", "8", "--batch", "4", "--rounds", "1")
+    assert found["samples_per_s"] > 0
+    assert (found["ratio"] is None) == (found["hf_samples_per_s"] is None)
+    assert found["hf_samples_per_s"] is None or min(found["hf_samples_per_s"], found["ratio"]) > 0

@@ -7,19 +7,26 @@ side of it. Their problems are all alike, known or not, of every difficulty, or 
 is the share of those exactly on the threshold that passes, of the kind and size that passes most often (stated: 0.05);
 `power_*` and `power_foretold` are those of GSM8K's 1,319 problems with 4 samples each, 3 points above a floor of 0.7;
 `saved_share` is the share of the samples that rounds did not ask, over students at several distances from that floor,
-and `saved_share_drop` the same for a maximum drop. `kept` says whether every forecast was reached.
+and `saved_share_drop` the same for a maximum drop. `kept` says whether every forecast was reached. `spendings` compares
+ways to spend the error over the looks, on normal means: the share of the problems that is asked of students 5 standard
+errors above the threshold, and the share of those 2.5 above that passes; `one_look` is what one look at the end passes.
 """
 
 import argparse
 import importlib.util
 import json
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from scipy.special import ndtr, ndtri
+
 from evals.power import chance
-from evals.sequential import levels, looks
+from evals.sequential import POWER, SHARES, SPENT, crossings, levels, looks
 
 CONFIDENCE, MARGIN = 0.95, 0.03
 SIZES, SAMPLES = (30, 100, 500), (1, 4, 16)
@@ -29,6 +36,15 @@ DROPS = ((0.5, 0.01), (0.9, 0.03))
 PROBLEMS, FLOOR, K = 1319, 0.7, 4
 DISTANCES = (-0.2, -0.1, -0.05, 0.03, 0.05, 0.1, 0.2)
 """Of a student's true value from the floor."""
+ERROR = (1 - CONFIDENCE) * SPENT
+SPENDINGS: dict[str, Callable[[float], float]] = {
+    "ours": lambda share: ERROR * share**POWER,
+    "obrien_fleming": lambda share: float(2 * ndtr(ndtri(ERROR / 2) / math.sqrt(share))),
+    "pocock": lambda share: ERROR * math.log(1 + (math.e - 1) * share),
+}
+"""What is spent after a share of the problems: ours as in `levels`, the others by Lan and DeMets (1983)."""
+NEAR, FAR = 2.5, 5.0
+"""Margins in standard errors of the mean over all problems."""
 
 
 def simulated() -> ModuleType:
@@ -110,6 +126,24 @@ def savings(on: ModuleType, runs: int) -> dict[str, float]:
     return {name: sum(shares) / len(shares) for name, shares in saved.items()}
 
 
+def spendings() -> dict[str, dict[str, float]]:
+    """How early a far student passes, and how often a near one, by how the error is spent. Not by `--runs`: cheap."""
+    times = np.array(SHARES)
+    steps = np.sqrt(np.diff([0.0, *SHARES]))
+    motions = (np.random.default_rng(3).standard_normal((200_000, len(SHARES))) * steps).cumsum(axis=1)
+    found: dict[str, dict[str, float]] = {}
+    print(f"\n{'the error is spent by':28}{'asked at +5':>12}{'passes at +2.5':>16}   standard errors")
+    for name, spent in SPENDINGS.items():
+        heights = np.array(crossings(SHARES, [spent(share) for share in SHARES])) * np.sqrt(times)
+        near, far = (motions + margin * times >= heights for margin in (NEAR, FAR))
+        asked = times[np.where(far.any(axis=1), far.argmax(axis=1), -1)].mean()
+        found[name] = {"asked": round(float(asked), 3), "passes": round(float(near.any(axis=1).mean()), 3)}
+        print(f"{name:28}{found[name]['asked']:>12.2f}{found[name]['passes']:>16.3f}")
+    found["one_look"] = {"asked": 1.0, "passes": round(float(ndtr(NEAR + ndtri(ERROR))), 3)}
+    print(f"{'one look at the end':28}{1:>12.2f}{found['one_look']['passes']:>16.3f}")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000)
@@ -118,6 +152,7 @@ def main() -> None:
     began, on = time.process_time(), simulated()
     print(f"{options.runs:,} runs of each, at {CONFIDENCE:.0%} confidence; in rounds of {looks(PROBLEMS)} problems")
     found = {**errors(on, options.runs), **power(on, options.runs), **savings(on, options.runs)}
+    found["spendings"] = spendings()
     print(json.dumps({**found, "runs": options.runs, "seconds": round(time.process_time() - began, 1)}))
 
 
