@@ -2,9 +2,11 @@
 to the Hub where the recipe says so.
 """
 
+import json
 from pathlib import Path
 
 from distill import shards
+from distill.errors import DistillError
 from distill.recipe import Recipe
 from distill.records import GateReport
 from distill.road import Facts, Road
@@ -27,7 +29,7 @@ def release(road: Road) -> Facts:
     run, recipe = road.run, road.recipe
     folder, gate = run.folder("release"), run.folder("gate")
     manifests = {stage: run.manifest(stage) or {} for stage in STAGES if stage != "release"}
-    story = Story(recipe, manifests, shards.read_list(gate / "reports.json", GateReport))
+    story = Story(recipe, manifests, _reports(gate, manifests["gate"]))
     variants: dict[str, Path] = {name: gate / "variants" / name for name in recipe.release.variants}
     out = publish(story, variants, _lineage(road), gate / "scores", folder / recipe.name)
     road.say(f"  released to {out.path}: {', '.join(out.variants)}, {len(out.files)} files")
@@ -41,6 +43,27 @@ def release(road: Road) -> Facts:
         facts |= {"repos": dict(pushed.repos), "tag": pushed.tag, "url": pushed.url}
         road.say(f"  pushed {pushed.tag} to {pushed.url}")
     return facts
+
+
+def _reports(gate: Path, sealed: Facts) -> list[GateReport]:
+    """The gate's reports; raises DistillError where they are not what it sealed, or not what it measured."""
+    path = gate / "reports.json"
+    reports = shards.read_list(path, GateReport)
+    waived = [check.waiver for report in reports for check in report.checks if check.waiver]
+    as_sealed = {report.variant: report.passed for report in reports} == sealed["variants"]
+    as_waived = waived == [row["waiver"] for row in sealed["waived"]]
+    if not (as_sealed and as_waived and all(_as_measured(gate, report) for report in reports)):
+        raise DistillError(f"{path} was changed after the gate; delete {gate / 'manifest.json'} to judge again")
+    return reports
+
+
+def _as_measured(gate: Path, report: GateReport) -> bool:
+    """Whether a report's scores are those that lie with their records."""
+    for score in report.scores:
+        kept = json.loads((gate / "scores" / report.variant / f"{score.task}.json").read_text(encoding="utf-8"))
+        if kept["score"] != json.loads(json.dumps(shards.to_row(score))):
+            return False
+    return True
 
 
 def _lineage(road: Road) -> list[Path]:

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import HfApi, get_session
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+)
 
 from distill.errors import DistillError
 from distill.records import printable
@@ -28,7 +33,19 @@ LONGEST_PAUSE_S = 300.0
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token with write permission"
 
-_LOST = (httpx2.HTTPError, OSError, ValueError, LookupError, TypeError, RuntimeError)
+LONGEST_SILENCE_S = 300.0
+"""For so long the Hub may say nothing in the middle of a call; the library itself would wait for ever."""
+
+_LOST = (
+    httpx2.HTTPError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EntryNotFoundError,
+)
 """What the library raises for a call that failed, or for an answer that is none."""
 
 _REFUSALS = ("metadata in README.md", "LFS batch API returned errors")
@@ -63,6 +80,7 @@ class Hub:
         """What a call without effect gives; raises HubError. `what` names the repository, or what is asked."""
         for pause_s in (*PAUSES_S, None):
             try:
+                _limit_silence()
                 return call()
             except DistillError:
                 raise
@@ -81,6 +99,7 @@ class Hub:
             if found is not None:
                 return found
             try:
+                _limit_silence()
                 act()
                 told, cause = Trouble(f"the Hub took it all and shows something else in {what}", passing=True), None
             except DistillError:
@@ -102,6 +121,11 @@ class Hub:
         time.sleep(pause_s)
 
 
+def _limit_silence() -> None:
+    """Before every call, for the library may have made a new client after the last one."""
+    get_session().timeout = httpx2.Timeout(LONGEST_SILENCE_S, pool=None)
+
+
 def trouble(error: Exception, what: str) -> Trouble:
     """A failed call in a sentence. `what` names the repository."""
     causes = list(_causes(error))
@@ -114,6 +138,8 @@ def trouble(error: Exception, what: str) -> Trouble:
             return Trouble(f"there is no token for the Hub; {LOG_IN}", 401)
         if isinstance(cause, (httpx2.HTTPError, ConnectionError, TimeoutError)):
             return Trouble(f"the Hub cannot be reached for {what} ({_words(cause)})", passing=True)
+        if isinstance(cause, PermissionError) and cause.errno is None:  # of the Hub's storage, not of this disk
+            return Trouble(f"the Hub's storage does not let this token write to {what} ({_words(cause)}); {LOG_IN}")
         if isinstance(cause, OSError):
             return Trouble(f"a file for {what} cannot be read: {_words(cause)}")
     if any(said in str(error) for said in _REFUSALS):

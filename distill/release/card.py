@@ -136,5 +136,5 @@ def _evidence(story: Story, repo: str | None, tag: str | None, records: str | No
     address = matter.records_url(records, tag)
     found.append(f"{f'<{address}>' if address else '`evals/`'}: lm-eval's results and all samples")
     if repo is not None and story.recipe.release.traces:
-        found.append(f"<{matter.HUB}/datasets/{story.recipe.release.repo}-traces>: the kept traces")
+        found.append(f"<{matter.records_url(f'{story.recipe.release.repo}-traces', tag)}>: the kept traces")
     return bullets(found)

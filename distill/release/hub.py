@@ -8,12 +8,13 @@ on where this one ended, and does nothing where all is done.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from huggingface_hub import HfApi
 
 from distill.errors import DistillError, InputError
+from distill.recipe import Recipe
 from distill.records import printable
 from distill.release.calls import LOG_IN, Hub, HubError
 from distill.release.layout import (
@@ -22,6 +23,7 @@ from distill.release.layout import (
     Place,
     checked,
     content,
+    holds_questions,
     kept_private,
     marked,
     parcels,
@@ -31,7 +33,7 @@ from distill.release.layout import (
 from distill.release.licences import settle
 from distill.release.ready import refuse_closed
 from distill.release.repository import Seen, clean, files_at, label, lacking, look, make, move, stage
-from distill.release.results import boards
+from distill.release.results import Board, boards
 from distill.release.story import Story
 from distill.run import write_json
 
@@ -52,12 +54,14 @@ class Pushed:
 
 @dataclass
 class _Memory:
-    """What a push must remember if it is killed: the tag it chose for which content, and the repositories it made."""
+    """What a push must remember if it is killed: the tag it chose for which content, with the boards that the Hub had
+    then (they come and go, and the same release is the same files), and the repositories it made."""
 
     path: Path
     content: str = ""
     tag: str = ""
     made: list[str] = field(default_factory=list)
+    boards: list[Board] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> "_Memory":
@@ -65,12 +69,14 @@ class _Memory:
             return cls(path)
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, str(said["content"]), str(said["tag"]), [str(name) for name in said["made"]])
+            known = [Board(**board) for board in said["boards"]]
+            return cls(path, str(said["content"]), str(said["tag"]), [str(name) for name in said["made"]], known)
         except (ValueError, KeyError, TypeError) as error:
             raise DistillError(f"{path} is not what a push wrote; delete it") from error
 
     def write(self) -> None:
-        write_json(self.path, {"content": self.content, "tag": self.tag, "made": self.made})
+        boards = [asdict(board) for board in self.boards]
+        write_json(self.path, {"content": self.content, "tag": self.tag, "made": self.made, "boards": boards})
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def push(story: Story, folder: Path, memory: Path, *, adopt: bool, say: Say, api
     try:
         _login(hub)
         plan = _plan(hub, story, held, notes)
-        stale = {place: _stale(place, plan, notes, adopt, say) for place in plan.before}
+        stale = {place: _stale(story.recipe, place, plan, notes, adopt, say) for place in plan.before}
     except HubError as error:
         refused = error.status in (401, 402, 403, 404)
         raise (InputError if refused else DistillError)(f"nothing was pushed: {error}") from error
@@ -122,20 +128,23 @@ def _login(hub: Hub) -> None:
     match said:
         case {"auth": {"accessToken": {"role": "read"}}}:
             raise InputError(f"the token may only read from the Hub; {LOG_IN}")
+        case {"auth": {"accessToken": {"fineGrained": {"scoped": [*scopes]}}}} if "repo.write" not in str(scopes):
+            raise InputError(f"the token may write to no repository on the Hub; {LOG_IN}")
 
 
 def _plan(hub: Hub, story: Story, held: Mapping[str, File], notes: _Memory) -> _Plan:
     """Looks at every repository and chooses the tag; raises InputError for a tag that is another release."""
     section = story.recipe.release
-    known_boards = boards(hub.api, hub.say)
-    what = content(parcels(story, held, _ANY_TAG, []))  # boards come and go, and change no release
+    what = content(parcels(story, held, _ANY_TAG, []))  # boards change no release
+    if notes.content != what:
+        notes.boards = boards(hub.api, hub.say)
     before = {place: look(hub, place) for place in places(section)}
     known = [seen for seen in before.values() if seen is not None]
     same = [seen.marker.release for seen in known if seen.marker is not None and seen.marker.content == what]
     tried = [section.tag] if section.tag else [*([notes.tag] if notes.content == what else []), *same, _next(known)]
     taken = ""
     for tag in tried:
-        made = parcels(story, held, tag, known_boards)
+        made = parcels(story, held, tag, notes.boards)
         plan = _Plan(tag, [marked(parcel, story, tag, what) for parcel in made], before)
         taken = _taken(hub, plan)
         if not taken:
@@ -167,11 +176,16 @@ def _tagged(hub: Hub, parcel: Parcel, tag: str) -> bool:
     return not lacking(files_at(hub, parcel.place, tag), parcel.files)
 
 
-def _stale(place: Place, plan: _Plan, notes: _Memory, adopt: bool, say: Say) -> list[str]:
+def _stale(recipe: Recipe, place: Place, plan: _Plan, notes: _Memory, adopt: bool, say: Say) -> list[str]:
     """What main's one commit deletes there; raises InputError for a repository that is not ours to change."""
     seen = plan.before[place]
     if seen is None:
         return []
+    if not seen.private and holds_questions(recipe, place):
+        raise InputError(
+            f"{place} is public, and would hold questions that must not be put online in plain text; make it private "
+            "in its settings on the Hub, or write another release.repo"
+        )
     parcel = next(parcel for parcel in plan.parcels if parcel.place == place)
     others = [path for path in seen.tree if path not in parcel.files]
     if seen.marker is not None:
@@ -212,6 +226,8 @@ def _deliver(
         seen = plan.before[parcel.place] or _made(hub, parcel.place, private, notes)
         if private and not seen.private:
             hub.say(f"  {parcel.place} is public, as it was before: what is pushed there is public")
+        if seen.private and not private:
+            hub.say(f"  {parcel.place} is private, as its owner or its organisation keeps it; its settings change that")
         if _lies(parcel, seen, stale[parcel.place]):
             staged[parcel.place] = seen, ""
             continue

@@ -86,8 +86,13 @@ CLOSED_TASKS = frozenset({"distill_gpqa_diamond"})
 def kept_private(recipe: Recipe, place: Place) -> bool:
     """Whether a repository is for its owners' eyes: all are, unless the recipe says otherwise, and the evaluation
     records always where they hold the questions of a closed task."""
+    return recipe.release.private or holds_questions(recipe, place)
+
+
+def holds_questions(recipe: Recipe, place: Place) -> bool:
+    """Whether a repository is the evaluation records, and they hold the questions of a closed task."""
     closed = any(task.task in CLOSED_TASKS for task in recipe.gate.tasks)
-    return recipe.release.private or (closed and place == places(recipe.release)[0])
+    return closed and place == places(recipe.release)[0]
 
 
 def places(section: ReleaseSection) -> list[Place]:
@@ -153,6 +158,8 @@ def checked(folder: Path) -> dict[str, File]:
         raise DistillError(
             f"{folder} is no release folder ({HASHES} cannot be read); make the release again"
         ) from error
+    if not isinstance(listed, dict) or any(Path(path).is_absolute() or ".." in Path(path).parts for path in listed):
+        raise DistillError(f"{folder / HASHES} is not what a release wrote; make the release again")
     for path, digest in listed.items():
         if not (folder / path).is_file() or hash_file(folder / path) != digest:
             raise DistillError(f"{folder / path} is not what was released; make the release again")

@@ -89,7 +89,7 @@ def of_traces(story: Story, settled: Licence) -> str:
 
 
 def records_url(records: str | None, tag: str | None) -> str | None:
-    """Where the evaluation records are."""
+    """Where a data set is (the evaluation records, the traces), as it was released."""
     if records is None:
         return None
     return f"{HUB}/datasets/{records}" + (f"/tree/{tag}" if tag else "")

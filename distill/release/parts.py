@@ -38,7 +38,7 @@ _HEADS = (
     (r"permission is hereby granted, free of charge, to any person obtaining a copy", "mit"),
 )
 """How licence files begin."""
-_SAYS_NOTHING = ("", "other", "unknown", "none")
+_SAYS_NOTHING = ("other", "unknown", "none", "null", "todo", "tbd", "n/a")
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _stated(recipe: Recipe, parts: list[Part]) -> Iterator[Part]:
     """The parts, with what the recipe states of those that are not known."""
     for role, stated in recipe.release.licences.items():
         of_role = [part for part in parts if part.role == role]
-        if stated.strip().lower() in _SAYS_NOTHING:
+        if stated.strip().lower() in _SAYS_NOTHING or not re.search(r"\w\w", stated):
             raise InputError(f"release.licences.{role}: {stated!r} says nothing; write a licence, such as apache-2.0")
         if role == "base" and stated.strip().lower() == "own":
             raise InputError("release.licences.base: own does not say what others may do; write such as apache-2.0")

@@ -1,9 +1,9 @@
 """One repository on the Hub: looked at, filled on a branch, moved in one commit, tagged.
 
 A parcel goes up on a branch of its own first, where a killed push leaves what it had and the next goes on. What
-arrived is compared by hash; then one commit on main takes every changed file over from the branch (a copy on the Hub
-refers to weights that are there, so it is quick) and deletes what is stale. Readers of main see the old release before
-that commit and the new one after it.
+arrived is compared by hash; then one commit on main takes the changed weights over from the branch (a copy on the Hub
+refers to what is there, so it is quick), brings the small files, and deletes what is stale. Readers of main see the old
+release before that commit and the new one after it.
 """
 
 import json
@@ -180,7 +180,9 @@ def move(hub: Hub, parcel: Parcel, seen: Seen, staged: str, stale: Sequence[str]
     place = parcel.place
 
     def done() -> str | None:
-        head = refs(hub, place)[1]["main"]
+        head = refs(hub, place)[1].get("main", "")
+        if not head:
+            raise HubError(f"somebody else deleted the branch main of {place} meanwhile; look at what is there", 412)
         if head == seen.head:
             return None
         tree = files_at(hub, place, head)
@@ -191,10 +193,16 @@ def move(hub: Hub, parcel: Parcel, seen: Seen, staged: str, stale: Sequence[str]
         return head
 
     def commit() -> None:
-        changed = lacking(seen.tree, parcel.files)
-        copies = [CommitOperationCopy(path, path, src_revision=staged) for path in changed]
-        deletions = [CommitOperationDelete(path, is_folder=False) for path in stale]
-        _commit(hub, place, [*copies, *deletions], "main", message, seen.head)
+        there = files_at(hub, place, staged)
+        operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in stale]
+        for path in lacking(seen.tree, parcel.files):
+            # The library copies a file that git itself holds by way of this machine, and looks at nothing: what came
+            # would be on main before anyone compared it. Those go up from here.
+            if there[path].lfs is None:
+                operations.append(CommitOperationAdd(path, parcel.files[path].source))
+            else:
+                operations.append(CommitOperationCopy(path, path, src_revision=staged))
+        _commit(hub, place, operations, "main", message, seen.head)
 
     return hub.settle(str(place), done, commit)
 
@@ -203,6 +211,11 @@ def _commit(hub: Hub, place: Place, operations: list[Any], branch: str, message:
     with warnings.catch_warnings():
         # The library wonders at parquet in a model's repository, and at what a card's YAML could have besides.
         warnings.simplefilter("ignore", UserWarning)
+        # A .gitignore of somebody else's would leave files out in silence.
+        adds = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
+        hub.api.preupload_lfs_files(
+            place.repo, adds, repo_type=place.kind, revision=branch, free_memory=False, gitignore_content=""
+        )
         hub.api.create_commit(
             place.repo,
             operations,

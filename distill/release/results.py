@@ -54,7 +54,7 @@ def boards(api: HfApi, say: Say = _silent) -> list[Board]:
     wanted = {task: bench for task in TASK_DOMAINS if (bench := benchmark(task)).whole}
     try:
         official = {str(found.id) for found in api.list_datasets(benchmark="official")}
-    except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
+    except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         say(f"the Hub's benchmarks could not be looked up ({_short(error)}), so no result is reported to a board")
         return []
     found = []

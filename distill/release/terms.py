@@ -76,7 +76,10 @@ def _llama(version: str, released: str) -> Terms:
 
 
 def _qwen(id_: str, name: str, commercial: bool, last: str) -> Terms:
-    built = f'Display "Built with Qwen" or "Improved using Qwen" in the model\'s documentation ({name}, section 4.b).'
+    rules = "5.b" if commercial else "4.b"
+    built = (
+        f'Display "Built with Qwen" or "Improved using Qwen" in the model\'s documentation ({name}, section {rules}).'
+    )
     return Terms(
         id_,
         name,
@@ -188,7 +191,7 @@ TERMS: dict[str, Terms] = {
             "qwen",
             "Qwen LICENSE AGREEMENT",
             True,
-            "Ask Alibaba Cloud for a licence above 100 million monthly users (Qwen LICENSE AGREEMENT).",
+            "Ask Alibaba Cloud for a licence above 100 million monthly users (Qwen LICENSE AGREEMENT, section 4).",
         ),
         Terms(
             "gemma",
@@ -255,7 +258,7 @@ TERMS: dict[str, Terms] = {
 }
 """By id. `own`, in a recipe, says that the makers of the release have all rights themselves."""
 
-_CC = re.compile(r"cc-by(-nc)?(-sa|-nd)?-(\d\.\d)")
+_CC = re.compile(r"cc-by(-nc)?(-sa|-nd)?-([123]\.0|2\.5|4\.0)")
 
 _DEEPSEEK, _ANY_HOST = r"(?:deepseek-ai/|deepseek/)?", r"(?::free)?"
 MODELS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -288,8 +291,8 @@ MODELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"microsoft/phi-(2|3-.+|3\.5-.+|4|4-mini-.+|4-reasoning.*)", ("mit",)),
     (r"huggingfacetb/smollm[23]-.+", ("apache-2.0",)),
     (r"openai/gpt-oss-(20b|120b)" + _ANY_HOST, ("apache-2.0",)),
-    (r"(openai/|azure/)?(gpt-[345]|chatgpt|o[1345](-|$)).*", ("openai-terms",)),
-    (r"(anthropic/)?claude.*", ("anthropic-terms",)),
+    (r"(openai/|azure/)?(gpt-[3-9]|chatgpt|o[1345](-|$)).*", ("openai-terms",)),
+    (r"((\w+\.)?anthropic[./])?claude.*", ("anthropic-terms",)),
     (r"(google/|models/)?gemini-.*", ("gemini-terms",)),
     (r"bundled:.*", ("apache-2.0",)),
 )

@@ -7,6 +7,7 @@ to fail at any call: with a status, or by hanging up, before or after the call h
 import base64
 import contextlib
 import copy
+import fnmatch
 import hashlib
 import json
 import re
@@ -96,12 +97,16 @@ class Repo:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong at the call `at`, counted from 0: a status, or 0 for hanging up."""
+    """What goes wrong at the call `at`, counted from 0: a status, or 0 for hanging up. `body` is an answer to send
+    instead, with `headers`; `slow_s` is how long (seconds) the answer takes."""
 
     at: int
     status: int = 0
     after: bool = False
     lasting: bool = False
+    body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    slow_s: float = 0.0
 
     def strikes(self, index: int) -> bool:
         return index == self.at or (self.lasting and index > self.at)
@@ -113,13 +118,17 @@ class HubServer:
     def __init__(self, org: str = "org") -> None:
         self.org = org
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.tokens = {"hf_writer": ("writer", "write"), "hf_reader": ("reader", "read")}
+        self.tokens = {
+            "hf_writer": ("writer", "write"),
+            "hf_reader": ("reader", "read"),
+            "hf_fine": ("fine", "fineGrained"),
+        }
         self.calls: list[str] = []
         self.fault: Fault | None = None
         self.on_call: Callable[[int], None] = lambda index: None
         self.page_size = 1000
         self.uploaded = 0
-        self.force_public = False
+        self.force_public = self.force_private = False
         self.renamed: dict[str, str] = {}
         self.datasets: list[dict[str, Any]] = []
         self.lock = threading.RLock()
@@ -194,7 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
-        self._send(fault.status, {"error": "made to fail"}, {"X-Error-Message": "made to fail"})
+        if fault.slow_s:
+            threading.Event().wait(fault.slow_s)  # the tests leave out what time.sleep waits
+        if fault.body is not None:
+            return self._send(fault.status, fault.body, {"Content-Type": "text/html", **dict(fault.headers)})
+        self._send(fault.status, {"error": "made to fail"}, {"X-Error-Message": "made to fail", **dict(fault.headers)})
 
     def _answer(self) -> tuple[int, Any, dict[str, str]]:
         try:
@@ -261,7 +274,15 @@ class _Answer:
     def whoami(self) -> tuple[Any, dict[str, str]]:
         if not self.user:
             raise Refusal(401, "Invalid username or password.")
-        auth = {"type": "access_token", "accessToken": {"displayName": "t", "role": self.role}}
+        token: dict[str, Any] = {"displayName": "t", "role": self.role}
+        if self.role == "fineGrained":
+            entity = {"_id": "1", "type": "org", "name": self.hub.org}
+            token["fineGrained"] = {
+                "canReadGatedRepos": True,
+                "global": ["discussion.write"],
+                "scoped": [{"entity": entity, "permissions": ["repo.content.read"]}],
+            }
+        auth = {"type": "access_token", "accessToken": token}
         return {"type": "user", "name": self.user, "orgs": [{"name": self.hub.org}], "auth": auth}, {}
 
     def create(self) -> tuple[Any, dict[str, str]]:
@@ -271,7 +292,7 @@ class _Answer:
             raise Refusal(403, "You don't have the rights to create a repository under this namespace")
         if (kind, name) in self.hub.repos:
             raise Refusal(409, "You already created this repo")
-        private = asked.get("visibility") == "private" and not self.hub.force_public
+        private = (asked.get("visibility") == "private" and not self.hub.force_public) or self.hub.force_private
         repo = self.hub.repos[kind, name] = Repo(private)
         repo.commit("main", {".gitattributes": Blob(ATTRIBUTES, False)})
         return {"url": f"{self.hub.url}/{'' if kind == 'model' else kind + 's/'}{name}"}, {}
@@ -328,11 +349,14 @@ class _Answer:
         return [tree[path].row(path) for path in asked if path in tree], {}
 
     def preupload(self, kind: str, name: str, revision: str) -> tuple[Any, dict[str, str]]:
-        tree, rows = self.found(kind, name, write=True).tree(revision), []
-        for file in self.json()["files"]:
+        tree, rows, asked = self.found(kind, name, write=True).tree(revision), [], self.json()
+        kept = tree[".gitignore"].content.decode() if ".gitignore" in tree else ""
+        patterns = asked.get("gitIgnore", kept).split()
+        for file in asked["files"]:
             path, there = file["path"], tree.get(file["path"])
             lfs = path.endswith(LFS_SUFFIXES) or file["size"] > LFS_FROM_BYTES
-            row = {"path": path, "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False}
+            ignored = any(fnmatch.fnmatch(path.rpartition("/")[2], pattern) for pattern in patterns)
+            row = {"path": path, "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": ignored}
             if there is not None:
                 row["oid"] = there.sha256 if there.lfs else there.oid
             rows.append(row)

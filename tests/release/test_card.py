@@ -174,7 +174,7 @@ def hostile() -> Any:
         student={"base": told.HOSTILE, "revision": told.HOSTILE},
         gate={
             "tasks": [
-                {"task": f"distill_rg_{told.HOSTILE}", "min": 0.1, "config": {told.HOSTILE: told.HOSTILE}},
+                {"task": "distill_rg_zebra_puzzles", "min": 0.1, "config": {told.HOSTILE: told.HOSTILE}},
                 {"task": "distill_gsm8k", "min": 0.5},
                 {"task": "distill_bbh_logic", "min": 0.5},
             ]

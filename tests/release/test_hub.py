@@ -328,7 +328,8 @@ def _fail_at(hub: HubServer, index: int, path: str, status: int) -> None:
 def test_tokens_that_may_not_write(hub: HubServer, tmp_path: Path) -> None:
     told = made.story()
     folder = made.released(tmp_path, told)
-    for token, says in (("hf_reader", "may only read"), ("hf_wrong", "does not know"), (None, "there is no token")):
+    told_of = {"hf_reader": "may only read", "hf_fine": "may write to no repository", "hf_wrong": "does not know"}
+    for token, says in (*told_of.items(), (None, "there is no token")):
         with pytest.raises(InputError, match=says):
             made.pushed(told, folder, hub.url, token=token)
     assert hub.repos == {}

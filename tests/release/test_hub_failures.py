@@ -172,6 +172,6 @@ def _killed(scene: Scene, index: int) -> int:
             process.wait()
 
     scene.hub.on_call = kill
-    code = process.wait(timeout=60)
+    code = process.wait(timeout=240)
     scene.hub.on_call = lambda now: None
     return code

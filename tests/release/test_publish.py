@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import distill.release
 from distill.errors import DistillError, GateClosed, InputError
 from distill.release import publish
+from distill.run import hash_path
 from tests.release import made
 
 
@@ -96,3 +98,51 @@ def test_a_story_without_its_variants_publishes_nothing(tmp_path: Path) -> None:
     told = made.story(to="folder")
     with pytest.raises(GateClosed, match="nf4"):
         publish(told, {"bf16": tmp_path, "nf4": tmp_path}, [], tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("pytorch_model.bin", "is a pickle"),
+        ("sub/optimizer.pt", "is a pickle"),
+        ("modeling_student.py", "student.trust_remote_code"),
+        (".gitattributes", "is hidden"),
+        (".eval_results/gsm8k.yaml", "is hidden"),
+        ("distill.json", "a release writes itself"),
+        ("hashes.json", "a release writes itself"),
+    ],
+)
+def test_what_no_release_passes_on_is_no_release(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(DistillError, match=says):
+        made.released(tmp_path, made.story(to="folder"), extra=name)
+    assert not (tmp_path / "6-release").exists()
+
+
+def test_a_link_is_no_release(tmp_path: Path) -> None:
+    told = made.story(to="folder")
+    run = made.run(tmp_path, ("bf16",))
+    (tmp_path / "secret").write_text("secret")
+    (run / "variants" / "bf16" / "notes.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(DistillError, match=r"notes.txt is a link"):
+        publish(told, {"bf16": run / "variants" / "bf16"}, [], run / "scores", run / "out")
+
+
+def test_code_goes_along_where_the_recipe_trusts_it(tmp_path: Path) -> None:
+    told = made.story(to="folder")
+    student = told.recipe.student.model_copy(update={"trust_remote_code": True})
+    told = replace(told, recipe=told.recipe.model_copy(update={"student": student}))
+    assert (made.released(tmp_path, told, extra="modeling_student.py") / "bf16" / "modeling_student.py").exists()
+
+
+@pytest.mark.parametrize("asked", ["", "-0123456789abcdef"])
+def test_weights_that_changed_after_they_were_measured_are_no_release(tmp_path: Path, asked: str) -> None:
+    told = made.story(to="folder")
+    run = made.run(tmp_path, ("bf16",))
+    weights = run / "variants" / "bf16"
+    record = run / "scores" / "bf16" / "distill_gsm8k" / "results_2026-11-20T10-00-00.json"
+    record.write_text(json.dumps({"distill": {"model_content": f"{hash_path(str(weights))}{asked}"}}))
+    publish(told, {"bf16": weights}, [], run / "scores", run / "out")
+    (weights / "model.safetensors").write_text("other weights")
+    with pytest.raises(DistillError, match=r"bf16 is not what the gate measured"):
+        publish(told, {"bf16": weights}, [], run / "scores", run / "out")
+    assert (run / "out" / "bf16" / "model.safetensors").read_text() == "bf16 weights 1"
