@@ -2,24 +2,29 @@
 
 Exit codes: 0 done and passed, 1 the gate closed, 2 the recipe or its input is wrong, 3 a stage failed,
 130 interrupted (the same command goes on). Heavy modules are imported where they are used, so that `distill --help`
-answers at once.
+answers at once. The commands that only look stand in `distill.looks`.
 """
 
 import contextlib
 import json
 import logging
 import os
+import select
 import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
-from typer._click.exceptions import ClickException
+from typer._click.exceptions import ClickException, UsageError
 
-from distill import __version__
 from distill.errors import DistillError, GateClosed, InputError
+from distill.looks import JsonOption, RecipeArg, SetOption, looks, run_or_none
+
+if TYPE_CHECKING:
+    from distill.recipe import Recipe
+    from distill.run import Run
 
 app = typer.Typer(
     add_completion=False,
@@ -28,15 +33,7 @@ app = typer.Typer(
     help="From a reasoning teacher's traces to a small student that may be released.",
 )
 
-RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as student.seed=1.")
-]
 RunsOption = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="One JSON object on standard output, all else on standard error.")
-]
-RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in ./runs.")]
 
 
 def main() -> None:
@@ -45,20 +42,44 @@ def main() -> None:
         code = app(standalone_mode=False)  # typer turns Ctrl-C into a code that it returns
         if code == 130:
             raise KeyboardInterrupt
+        sys.stdout.flush()
         sys.exit(code or 0)
     except DistillError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        _fail(f"{error.strerror or error}: {error.filename or 'on the disk'}; what is sealed is kept", 3)
+        _fail_on_disk(error)
+    except SystemExit as ended:  # typer ends a broken pipe with 1, which says here that a gate is closed
+        if isinstance(ended.__context__, BrokenPipeError):
+            _fail_on_disk(ended.__context__)
+        raise
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; the same command goes on from here", 130)
     except Exception as error:
         if isinstance(error, ClickException):
-            _fail(error.format_message(), 2)
+            _fail(f"{error.format_message()}{_see(error)}".lstrip(), 2)
         if "No space left on device" in str(error):  # safetensors and arrow tell it in errors of their own
             _fail("No space left on device; what is sealed is kept, and the same command goes on", 3)
         traceback.print_exc()
         _fail("this should not have happened; the lines above say where it did", 3)
+
+
+def _see(error: ClickException) -> str:
+    """Where to read how a command is called."""
+    called = error.ctx if isinstance(error, UsageError) else None
+    if called is None:
+        return ""
+    return f" See `distill{f' {called.info_name}' if called.parent else ''} --help`."
+
+
+def _fail_on_disk(error: OSError) -> None:
+    """What could not be written or read; quietly, with the shell's own code, where `| head` has read enough."""
+    if isinstance(error, BrokenPipeError):
+        output = select.poll()
+        output.register(1, 0)
+        if any(happened & select.POLLERR for _, happened in output.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the flush at the end
+            sys.exit(141)
+    _fail(f"{error.strerror or error}: {error.filename or 'on the disk'}; what is sealed is kept", 3)
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -77,15 +98,13 @@ def _travel(
 ) -> None:
     from distill import pipeline, processes
     from distill.recipe import load
-    from distill.report import write
-    from distill.run import STAGES, Run
-    from distill.views import summary
+    from distill.run import STAGES
 
     _quiet()
     if processes.rank() > 0 and not processes.called():
         return
     loaded = load(recipe, tuple(overrides or ()))
-    run = Run(runs / loaded.name)
+    run = _run_of(loaded, runs)
     if processes.rank() > 0:
         pipeline.join(loaded, run)
         return
@@ -97,14 +116,36 @@ def _travel(
     except DistillError as error:
         failed = error
     if isinstance(failed, GateClosed) or (failed is None and until in (None, "gate", "release")):
-        summary(run, stream)
-        print(f"report: {write(run)}", file=stream)
+        _tell(run, stream)
     if as_json:
         stages = {stage: run.manifest(stage) for stage in STAGES}
         said = {"run": str(run.root), "error": str(failed) if failed else None, "stages": stages}
         print(json.dumps(said, ensure_ascii=False))
     if failed is not None:
         raise failed
+
+
+def _run_of(recipe: "Recipe", runs: Path) -> "Run":
+    """The recipe's run in the folder of all runs; raises InputError where nothing can be written there."""
+    from distill.run import Run
+
+    root = (runs / recipe.name).absolute()
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise InputError(f"--runs {runs}: nothing can be written to {there}; write a folder of your own")
+    return Run(runs / recipe.name)
+
+
+def _tell(run: "Run", stream: TextIO) -> None:
+    """How the gate ended, and the report. What is done is done: a report that cannot be made fails nothing."""
+    from distill.report import write
+    from distill.views import summary
+
+    try:
+        summary(run, stream)
+        print(f"report: {write(run)}", file=stream)
+    except (DistillError, OSError) as error:
+        print(f"distill: the report of {run.root} cannot be made: {error}", file=sys.stderr)
 
 
 def _quiet() -> None:
@@ -120,7 +161,9 @@ def _quiet() -> None:
 @app.command()
 def run(
     recipe: RecipeArg,
-    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Stop after problems, sample, curate, train, gate or release.")
+    ] = None,
     overrides: SetOption = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
@@ -177,11 +220,10 @@ def sample(
         return
     from distill import pipeline
     from distill.recipe import load
-    from distill.run import Run
 
     _quiet()
     loaded = load(recipe, tuple(overrides or ()))
-    run = Run(runs / loaded.name)
+    run = _run_of(loaded, runs)
     with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
         facts = pipeline.sample_some(loaded, run, lambda line: print(line, flush=True), shard=shard, pilot=estimate)
     if as_json:
@@ -208,146 +250,6 @@ def lint(
 
 
 @app.command()
-def show(
-    recipe: RecipeArg,
-    overrides: SetOption = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say what each key means.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Shows the resolved recipe, and where each value came from."""
-    from distill.recipe import load, read
-    from distill.views import explained
-
-    loaded = load(recipe, tuple(overrides or ()))
-    if as_json:
-        print(json.dumps(loaded.model_dump(mode="json"), ensure_ascii=False))
-        return
-    sources = (read(recipe), [override.partition("=")[0] for override in overrides or ()])
-    print("\n".join(explained(loaded, *sources, texts=explain)))
-
-
-@app.command()
-def peek(
-    run: RunArg,
-    stage: Annotated[str, typer.Argument(help="problems, traces, failed, kept or dropped.")],
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many records.")] = 3,
-    reason: Annotated[str | None, typer.Option(help="Only those dropped for this reason.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Looks at the records of a stage."""
-    from distill.views import records_of
-
-    for record, text in records_of(_run(run), stage, limit, reason):
-        print(json.dumps(record, ensure_ascii=False) if as_json else text)
-
-
-@app.command()
-def status(run: RunArg, as_json: JsonOption = False) -> None:
-    """Says which stages of a run are done."""
-    from distill.run import STAGES
-    from distill.views import summary, traces_so_far
-
-    found = _run(run)
-    manifests = {stage: found.manifest(stage) for stage in STAGES}
-    if as_json:
-        print(json.dumps({"run": str(found.root), "stages": manifests}, ensure_ascii=False))
-        return
-    for stage, manifest in manifests.items():
-        state = f"done {manifest['sealed']}, {manifest['seconds']} s" if manifest else "not done"
-        if stage == "sample" and not manifest and (count := traces_so_far(found)):
-            state = f"not done, {count:,} traces so far"
-        print(f"{STAGES[stage]:11} {state}")
-    if manifests["gate"]:
-        summary(found, sys.stdout)
-
-
-@app.command()
-def report(run: RunArg) -> None:
-    """Writes a run's report: one HTML page that needs nothing else."""
-    from distill.report import write
-
-    print(write(_run(run)))
-
-
-@app.command()
-def leaderboard(
-    runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUNS]...", help="Runs or release folders; all of ./runs if none.")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option("--reference", metavar="ROW", help="Hold the others against this row, not the best.")
-    ] = None,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals and comparisons.")] = 0.95,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page, too.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compares releases and baselines in one table, and marks what differs significantly."""
-    from distill.leaderboard import board, gated
-    from distill.run import write_text
-
-    sources = [_place(run) for run in runs] if runs else gated(Path("runs"))
-    table = board(sources, confidence, reference)
-    if html is not None:
-        write_text(html, table.html())
-    if as_json:
-        print(json.dumps(table.json(), ensure_ascii=False))
-    else:
-        table.text(sys.stdout)
-
-
-@app.command()
-def tasks(as_json: JsonOption = False) -> None:
-    """Lists the gate's tasks: what each asks, from where, and under which licence."""
-    from evals.catalogue import catalogue, lines
-
-    found = catalogue()
-    print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines(found)))
-
-
-@app.command()
-def power(recipe: RecipeArg, overrides: SetOption = None, as_json: JsonOption = False) -> None:
-    """Says what a recipe's gate can tell, before anything is measured: its chances, and how many problems it needs."""
-    from dataclasses import asdict
-
-    from distill.recipe import load
-    from evals.benchmarks import sizes
-    from evals.power import forecast, lines
-
-    gate = load(recipe, tuple(overrides or ())).gate
-    found = forecast(gate, sizes(gate.tasks))
-    print(json.dumps([asdict(one) for one in found]) if as_json else "\n".join(lines(found)))
-
-
-@app.command()
-def new(
-    name: Annotated[str, typer.Argument(help="The new recipe's name; NAME.yaml is written here.")],
-    like: Annotated[str, typer.Option("--from", help="The shipped recipe to start from.")] = "quickstart",
-) -> None:
-    """Writes a recipe of your own from a shipped one."""
-    from distill.recipe import HERE, shipped
-
-    target = Path(f"{name}.yaml")
-    if like not in shipped():
-        raise InputError(f"--from {like!r} is no shipped recipe; write one of {', '.join(shipped())}")
-    if target.exists():
-        raise InputError(f"{target} is there already; choose another name")
-    lines = (HERE / "recipes" / f"{like}.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
-    target.write_text(
-        "".join(f"name: {name}\n" if line.startswith("name:") else line for line in lines), encoding="utf-8"
-    )
-    print(f"wrote {target}; look at it with `distill show {target} --explain`, run it with `distill run {target}`")
-
-
-@app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Says what this machine can do."""
-    from distill.views import machine
-
-    facts: dict[str, Any] = machine()
-    print(json.dumps(facts) if as_json else "\n".join(f"{name:18} {value}" for name, value in facts.items()))
-
-
-@app.command()
 def chat(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, as for peek; or a model folder, say of a release.")],
     seed: Annotated[int, typer.Option(min=0, help="For what is drawn.")] = 0,
@@ -359,34 +261,11 @@ def chat(
     from distill.chat import of_folder, of_run, talk
 
     _quiet()
-    found = _found(run)
+    found = run_or_none(run)
     talk(of_folder(run) if found is None else of_run(found), seed, max_tokens)
 
 
-@app.command()
-def version() -> None:
-    """Says which distill this is."""
-    print(__version__)
-
-
-def _place(run: Path) -> Path:
-    """A run's or a release's folder; a name in ./runs, too."""
-    return run if run.exists() else Path("runs") / run
-
-
-def _run(name: str) -> Any:
-    found = _found(name)
-    if found is None:
-        raise InputError(f"there is no run {name!r}: neither {name}/recipe.json nor runs/{name}/recipe.json is there")
-    return found
-
-
-def _found(name: str) -> Any:
-    """The run of this name, or None."""
-    from distill.run import Run
-
-    return next((Run(root) for root in (Path(name), Path("runs") / name) if (root / "recipe.json").exists()), None)
-
+app.add_typer(looks)
 
 if __name__ == "__main__":
     main()

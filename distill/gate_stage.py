@@ -57,7 +57,7 @@ def _facts(road: Road, reports: Sequence[GateReport]) -> Facts:
     return {
         "passed": all(report.passed for report in reports),
         "smoke": smoke,
-        "closed_because": "; ".join(bad) or "no variant passed",
+        "closed_because": "\n".join(bad) or "no variant passed",
         "confidence": road.recipe.gate.confidence,
         "variants": {report.variant: report.passed for report in reports},
         "waived": [

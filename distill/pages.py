@@ -27,10 +27,11 @@ class Html:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column; numbers stand to the right."""
+    """A table's column; numbers stand to the right. One of long names (`roomy`) is not broken within their words."""
 
     name: str
     number: bool = True
+    roomy: bool = False
 
 
 Content = str | Html
@@ -113,13 +114,13 @@ def page(title: str, body: Iterable[Content]) -> str:
 
 
 def _row(columns: Sequence[Column], row: Sequence[Content]) -> Html:
-    cells = [element("th", row[0], scope="row")]
+    cells = [element("th", row[0], scope="row", **({"class_": "roomy"} if columns[0].roomy else {}))]
     cells += [element("td", cell, class_=_side(one)) for one, cell in zip(columns[1:], row[1:], strict=True)]
     return element("tr", *cells)
 
 
 def _side(column: Column) -> str:
-    return "number" if column.number else "words"
+    return "number" if column.number else "words roomy" if column.roomy else "words"
 
 
 def _bare(content: str) -> str:
@@ -177,9 +178,11 @@ caption{text-align:left;padding:.2rem 0 .35rem}
 th,td{padding:.32rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 thead th{border-bottom:2px solid var(--line)}
 tbody th{font-weight:500;min-width:7.5rem;max-width:22rem;overflow-wrap:anywhere}
+tbody th,thead th:first-child{position:sticky;left:0;background:var(--ground)}
 .number{text-align:right;white-space:nowrap}
 td small,tbody th small{display:block}
 td.words{min-width:7.5rem;max-width:34rem;overflow-wrap:anywhere}
+@media (min-width:40rem){tbody th.roomy,td.roomy{min-width:13.5rem}}
 tr .bar{width:8rem;height:.6rem;display:block;margin:.45rem 0}
 figure{margin:1rem 0;overflow-x:auto;max-width:56rem}
 figure svg{display:block;min-width:40rem;width:100%;height:auto}

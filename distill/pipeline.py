@@ -6,11 +6,13 @@ so that going on after a kill is the same path as going on after success.
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from distill import gate_stage, plan, processes, release_stage, shards, train_stage
 from distill.errors import GateClosed, InputError
+from distill.gate_sections import GateTask
 from distill.recipe import Recipe
 from distill.records import Problem
 from distill.road import Facts, Road, Say
@@ -27,7 +29,13 @@ def travel(recipe: Recipe, run: Run, until: str | None, say: Say, *, adopt: bool
     """
     stages = plan.stages_until(until)
     prints = plan.fingerprints(recipe)
-    todo = stages[len(_done(recipe, run, stages, prints)) :]
+    _check(recipe, run, stages[len(_done(recipe, run, stages, prints)) :])
+    with run.lock(), processes.leading():
+        return _stages(Road(recipe, run, say, adopt), stages, prints)
+
+
+def _check(recipe: Recipe, run: Run, todo: list[str]) -> None:
+    """Raises InputError for what would stop one of the stages to do, before any work."""
     plan.check(recipe, todo)
     if "train" in todo:
         train_stage.check(recipe)
@@ -36,8 +44,34 @@ def travel(recipe: Recipe, run: Run, until: str | None, say: Say, *, adopt: bool
         gate_stage.check(recipe)
     if "release" in todo:
         release_stage.check(recipe)
-    with run.lock(), processes.leading():
-        return _stages(Road(recipe, run, say, adopt), stages, prints)
+    if {"curate", "gate"} & set(todo):
+        check_tasks(recipe.gate.tasks)
+    if "gate" in todo and recipe.gate.previous is not None:
+        _check_previous(recipe.gate.previous, run)
+
+
+def check_tasks(tasks: Sequence[GateTask]) -> None:
+    """Raises InputError for tasks of the gate whose problems cannot be read or made; of what is made, one problem."""
+    import evals
+
+    for task in tasks:
+        try:
+            evals.questions([task.model_copy(update={"size": 1})])
+        except InputError as error:
+            said = str(error).removeprefix(f"{task.task}: ")
+            raise InputError(f"gate.tasks, {task.task}: {said}") from error
+
+
+def _check_previous(where: str, run: Run) -> None:
+    """Raises InputError for a previous release that cannot be had, or that this run's own gate would remove."""
+    from distill.release.previous import previous
+
+    if Path(where).expanduser().resolve().is_relative_to(run.root.resolve()):
+        raise InputError(
+            f"gate.previous: {where} lies in this very run, which makes its release anew; copy it to a folder of its "
+            "own, or run under another name"
+        )
+    previous(where, run.root / "previous")
 
 
 def join(recipe: Recipe, run: Run) -> None:
@@ -51,7 +85,24 @@ def _done(recipe: Recipe, run: Run, stages: list[str], prints: dict[str, str]) -
     def done(stage: str) -> bool:
         return run.done(stage, prints[stage]) and not (stage == "sample" and _cap_changed(recipe, run))
 
-    return list(itertools.takewhile(done, stages))
+    found = list(itertools.takewhile(done, stages))
+    if found and not _is_whole(recipe, run, found[-1], "release" in stages):
+        found.pop()  # somebody deleted a part of what the next stage, or a person, would look for
+    return found
+
+
+def _is_whole(recipe: Recipe, run: Run, last: str, releases: bool) -> bool:
+    """Whether what the gate leaves for people, or for the release, and the release itself are still there. What was
+    pushed stays pushed, and is not made again for its folder."""
+    manifest = run.manifest(last) or {}
+    if last == "gate":
+        needed = [run.root / STAGES["gate"] / "reports.json"]
+        for name in recipe.release.variants if releases else ():
+            needed += [run.root / STAGES["gate"] / inner / name for inner in ("variants", "scores")]
+        return all(path.exists() for path in needed)
+    if last == "release" and recipe.release.to == "folder":
+        return (run.root / str(manifest["path"])).exists()
+    return True
 
 
 def _cap_changed(recipe: Recipe, run: Run) -> bool:
@@ -73,7 +124,8 @@ def _stages(road: Road, stages: list[str], prints: dict[str, str]) -> dict[str, 
             manifest = _do(stage, road, prints[stage])
         manifests[stage] = manifest
         if stage == "gate" and not manifest["passed"]:
-            raise GateClosed(f"the gate is closed: {manifest['closed_because']}; nothing is released")
+            because = "".join(f"\n  {line}" for line in manifest["closed_because"].splitlines())
+            raise GateClosed(f"the gate is closed, and nothing is released:{because}")
     return manifests
 
 

@@ -5,15 +5,17 @@ setting. `distill show --explain` prints every field with its text.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
+from distill import faults
 from distill.curate_sections import Curate
 from distill.errors import InputError, RecipeError
-from distill.gate_sections import Gate, ReleaseSection
+from distill.gate_sections import Gate, ReleaseSection, check_waivers
 from distill.sections import Problems, Section
 from distill.student_sections import Student
 from distill.teacher_sections import Teacher
@@ -25,7 +27,7 @@ HERE = Path(__file__).parent
 class Recipe(Section):
     """From problems to a release."""
 
-    name: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")
+    name: str
     """The run folder's name."""
     problems: tuple[Problems, ...] = ()
     """Where problems come from; a duplicate prompt is one problem."""
@@ -39,6 +41,11 @@ class Recipe(Section):
     """What must be shown."""
     release: ReleaseSection = ReleaseSection()
     """What is released."""
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        return run_name(value)
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Self:
@@ -66,6 +73,33 @@ class Recipe(Section):
         if "teacher" in self.gate.baselines and self.teacher.kind not in ("local", "endpoint"):
             raise ValueError("baselines: [teacher] needs a teacher that can be asked: kind local or endpoint")
         return self
+
+    @model_validator(mode="after")
+    def _gate_fits(self) -> Self:
+        variants = self.release.variants
+        check_waivers(self.gate, variants)
+        measured: set[str] = {*variants, *self.gate.baselines}
+        if self.gate.max_variant_drop is not None and set(variants) != {"bf16"}:
+            measured.add("bf16")  # what the others are held against
+        for name in self.gate.served:
+            if name not in measured:
+                raise ValueError(
+                    f"gate.served.{name}: {name} is not measured; take it out, or write it into gate.baselines or "
+                    "release.variants"
+                )
+            if name == "teacher" and self.teacher.kind == "endpoint":
+                raise ValueError("gate.served.teacher: the teacher is asked at teacher.base_url; take it out")
+        return self
+
+
+def run_name(name: str) -> str:
+    """The name as it is; raises ValueError for one that cannot be a run's folder on every machine."""
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}", name):
+        raise ValueError(
+            f"{name!r} cannot be a run's name; write at most 100 letters from a to z, digits, dots, dashes and "
+            "underscores, a letter or a digit first, such as my-run"
+        )
+    return name
 
 
 def model_path(name: str) -> str:
@@ -123,8 +157,10 @@ def read(recipe: str, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """The YAML as plain data, with every `a.b=c` of `overrides` put in; raises RecipeError."""
     path = find(recipe)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except RecipeError as error:
+        raise RecipeError(f"{path}, {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path} holds no sections; a recipe starts with `name: my-run`")
@@ -133,29 +169,27 @@ def read(recipe: str, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     return data
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML takes the last of two equal keys without a word; here they are an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise RecipeError(f"line {key.start_mark.line + 1}: {key.value} stands twice; write it once")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(recipe: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """A checked recipe; raises RecipeError with one line per fault, each naming its key."""
     data = read(recipe, overrides)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        faults = "\n".join(f"  {_place(fault['loc'])}: {_sentence(fault)}" for fault in error.errors())
-        raise RecipeError(f"{find(recipe)} cannot be used:\n{faults}") from error
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    kinds = {"dataset", "reasoning_gym", "endpoint", "local", "replay", "scripted"}
-    return ".".join(str(part) for part in location if part not in kinds) or "recipe"
-
-
-def _sentence(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "there is no such key; `distill show RECIPE --explain` lists those that are"
-    if fault["type"] == "missing":
-        return "this key is missing"
-    return str(fault["msg"]).removeprefix("Value error, ") + (
-        "" if fault["type"] == "value_error" else f" (it is {fault['input']!r})"
-    )
+        lines = "\n".join(f"  {line}" for line in faults.told(error.errors()))
+        raise RecipeError(f"{find(recipe)} cannot be used:\n{lines}") from error
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -177,7 +211,7 @@ def _override(data: dict[str, Any], override: str) -> None:
             raise RecipeError(f"--set {key}: {'.'.join(path[: step + 1])} is {at[part]!r}, which has no keys")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"--set {key}: {value!r} is not YAML") from error
     if isinstance(at, list):
         at[_index(at, last, key)] = parsed

@@ -46,6 +46,8 @@ class Run:
             manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ShardError(f"{path} is not JSON; delete it to run the stage again") from error
+        if not isinstance(manifest, dict):
+            raise ShardError(f"{path} is no manifest; delete it to run the stage again")
         if manifest.get("records_version") != RECORDS_VERSION:
             return None
         return manifest
@@ -64,8 +66,8 @@ class Run:
         """
         folder = self.folder(stage)
         mark, wanted = folder / "begun.json", {"fingerprint": fingerprint, "keep": keep}
-        begun = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
-        stays = begun == wanted or (begun is not None and keep != "" and begun["keep"] == keep)
+        begun = _begun(mark) if mark.exists() else None
+        stays = begun == wanted or (begun is not None and keep != "" and begun.get("keep") == keep)
         if begun is not None and not stays:
             if keep and stage == "sample":
                 folder.rename(folder.with_name(f"{folder.name}.before-{time.time_ns()}"))
@@ -96,6 +98,15 @@ class Run:
         }
         write_json(self.folder(stage) / "manifest.json", manifest)
         return manifest
+
+
+def _begun(mark: Path) -> dict[str, Any]:
+    """What is at work in a stage's folder; a broken mark is nobody's, and so is what lies beside it."""
+    try:
+        begun = json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return begun if isinstance(begun, dict) else {}
 
 
 @contextlib.contextmanager

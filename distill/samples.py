@@ -52,7 +52,7 @@ def read_samples(folder: Path, task: str) -> Iterator[Sample]:
             except (ValueError, TypeError, KeyError, IndexError, RecursionError, ShardError) as error:
                 raise ShardError(
                     f"{path}, line {number}: this is no line of samples ({type(error).__name__}: {error}); delete the "
-                    "file and run the gate again"
+                    "gate's reports.json and run the recipe again"
                 ) from error
             yield from samples
 

@@ -74,7 +74,7 @@ Problems = Annotated[DatasetProblems | ReasoningGymProblems, Field(discriminator
 class SamplingSection(Section):
     """How answers are drawn; the defaults are R1's published ones (arXiv 2501.12948, section 3)."""
 
-    temperature: float = Field(records.Sampling.temperature, ge=0)
+    temperature: float = Field(records.Sampling.temperature, ge=0, allow_inf_nan=False)
     """0 is greedy, which R1's makers advise against: it repeats more."""
     top_p: float = Field(records.Sampling.top_p, gt=0, le=1)
     """Nucleus sampling."""

@@ -12,7 +12,9 @@ from pydantic import BaseModel
 
 from distill import shards
 from distill.errors import InputError
-from distill.records import REASONS, Dropped, Failure, GateReport, Kept, Problem, Ruling, Score, Trace, printable
+from distill.gate_sections import expanded
+from distill.judged import read_reports
+from distill.records import REASONS, Check, Dropped, Failure, GateReport, Kept, Problem, Ruling, Score, Trace, printable
 from distill.run import STAGES, Run
 
 _PLACES: dict[str, tuple[str, str, type[Any]]] = {
@@ -25,53 +27,82 @@ _PLACES: dict[str, tuple[str, str, type[Any]]] = {
 
 _COUNTED = ("unfinished", "unverified", "repetition", "unboxed", "contamination")
 """The gate's terms that are counted, not estimated."""
+MOST_CHECKS = 40
+"""Rows of the table of checks, with those that passed among them."""
 
 
 def summary(run: Run, stream: TextIO) -> None:
-    """A table of the gate: every model on every task, and every check."""
+    """A table of the gate: every model on every task, and every check. Raises ShardError where it cannot be read."""
     from rich.console import Console
-    from rich.table import Table
 
-    path = run.folder("gate") / "reports.json"
-    if not path.exists():
+    reports = read_reports(run.root / STAGES["gate"] / "reports.json")
+    if not reports:
         return
-    reports = shards.read_list(path, GateReport)
-    console = Console(file=stream, width=None if stream.isatty() else 110)
-    rows: dict[str, tuple[Score, ...]] = dict(reports[0].baselines)
-    rows |= {f"student, {report.variant}": report.scores for report in reports}
-    scores = Table("model", *(score.task for score in reports[0].scores), title="avg@k ± clustered standard error")
-    for name, values in rows.items():
-        scores.add_row(name, *(f"{score.value:.1%} ± {score.stderr:.1%}" for score in values))
-    console.print(scores)
+    console = Console(file=stream, width=None if stream.isatty() else 110, markup=False, highlight=False)
+    console.print(_scores(reports))
     console.print(_checks(reports))
     for report in reports:
         for check in report.checks:
             if check.waiver:
-                console.print(f"waived: {report.variant}:{check.task}/{check.term}: {printable(check.waiver)}")
+                console.print(f"waived: {report.variant}:{_named(check)}: {printable(check.waiver)}", soft_wrap=True)
     passed = all(report.passed for report in reports)
     smoke = " (a smoke run: a task has a limit)" if any(report.smoke for report in reports) else ""
     console.print(f"gate {'passed' if passed else 'closed'}{smoke}")
     release = run.manifest("release")
     if release is not None and passed:
-        console.print(f"release: {run.root / release['path']}", soft_wrap=True)
+        console.print(f"release: {release.get('url') or run.root / release['path']}", soft_wrap=True)
+
+
+def closed_because(run: Run) -> list[str]:
+    """Why a run's gate is closed, a sentence for each check that did not pass; empty where it is open."""
+    reports = read_reports(run.root / STAGES["gate"] / "reports.json")
+    shut = [(report.variant, check) for report in reports for check in report.checks if not check.open]
+    return [f"{variant}: {printable(check.why)}" for variant, check in shut]
+
+
+def _named(check: Check) -> str:
+    return f"{printable(check.task, '')}/{printable(check.term, '')}"
+
+
+def _scores(reports: list[GateReport]) -> Any:
+    """Tasks below each other, models beside each other: there may be a dozen of those, and hardly more than six of
+    these."""
+    from rich.table import Table
+
+    models: dict[str, tuple[Score, ...]] = dict(reports[0].baselines)
+    models |= {f"student,\n{report.variant}": report.scores for report in reports}
+    shown = Table(title="avg@k in % ± clustered standard error")
+    shown.add_column("task", overflow="fold", min_width=12)
+    for model in models:
+        shown.add_column(printable(model), justify="right")
+    for task in dict.fromkeys(score.task for scores in models.values() for score in scores):
+        found = (next((one for one in scores if one.task == task), None) for scores in models.values())
+        shown.add_row(
+            printable(task, ""),
+            *("–" if one is None else f"{100 * one.value:.1f} ± {100 * one.stderr:.1f}" for one in found),
+        )
+    return shown
 
 
 def _checks(reports: list[GateReport]) -> Any:
-    """What was estimated, and whatever did not pass, a row each; what was counted, and passed, in one line."""
+    """What was estimated, and whatever did not pass, a row each; what was counted, and passed, in one line. Where there
+    are very many, all that passed are in that line."""
     from rich.table import Table
 
+    made = [(report.variant, check) for report in reports for check in report.checks]
+    counted = [one for one in made if one[1].outcome == "pass" and one[1].term in _COUNTED]
+    if len(made) - len(counted) > MOST_CHECKS:
+        counted = [one for one in made if one[1].outcome == "pass"]
     shown = Table("variant", "task", "check", "measured", "at least / most", "needed", "outcome", title="the gate")
-    counted = 0
-    for report in reports:
-        for check in report.checks:
-            if check.outcome == "pass" and check.term in _COUNTED:
-                counted += 1
-                continue
+    shown.columns[1].overflow = shown.columns[2].overflow = "fold"
+    for variant, check in made:
+        if (variant, check) not in counted:
             outcome = f"{check.outcome}, waived" if check.waiver else check.outcome
             numbers = (f"{number:.3f}" for number in (check.measured, check.bound, check.needed))
-            shown.add_row(report.variant, check.task, check.term, *numbers, outcome)
+            shown.add_row(*(printable(one, "") for one in (variant, check.task, check.term)), *numbers, outcome)
     if counted:
-        shown.caption = f"{counted} more checks passed, of {', '.join(_COUNTED)}"
+        terms = dict.fromkeys(check.term for _, check in counted)
+        shown.caption = f"{len(counted)} more checks passed, of {printable(', '.join(terms))}"
     return shown
 
 
@@ -135,7 +166,10 @@ def _because(detail: str) -> str:
 
 
 def explained(recipe: BaseModel, written: Any, overridden: list[str], *, texts: bool) -> list[str]:
-    """The recipe line by line as `key: value`, with where the value came from and, if asked, what the key means."""
+    """The recipe line by line as `key: value`, with where the value came from and, if asked, what the key means.
+
+    `written` is the recipe as plain data, with what was `overridden` in it.
+    """
     return list(_explain(recipe, written, overridden, "", texts))
 
 
@@ -143,19 +177,33 @@ def _explain(section: BaseModel, written: Any, overridden: list[str], prefix: st
     for name, field in type(section).model_fields.items():
         value, key = getattr(section, name), f"{prefix}{name}"
         inner = written.get(name) if isinstance(written, dict) else None
-        if isinstance(value, BaseModel):
-            yield from _explain(value, inner, overridden, f"{key}.", texts)
-            continue
-        if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            for at, item in enumerate(value):
-                part = inner[at] if isinstance(inner, list) and at < len(inner) else None
-                yield from _explain(item, part, overridden, f"{key}.{at}.", texts)
+        sections = list(_sections(key, value, inner))
+        for under, part, below in sections:
+            yield from _explain(part, below, overridden, f"{under}.", texts)
+        if sections:
             continue
         here = isinstance(written, dict) and name in written
-        source = "--set" if key in overridden else "recipe" if here else "default"
+        changed = any(f"{key}.".startswith(f"{one}.") for one in overridden)
+        source = "default" if not here else "--set" if changed else "recipe"
         yield f"{key}: {json.dumps(_json(value), ensure_ascii=False)}  [{source}]"
         if texts and field.description:
             yield f"    {' '.join(field.description.split())}"
+
+
+def _sections(key: str, value: Any, written: Any) -> Iterator[tuple[str, BaseModel, Any]]:
+    """The sections that a key holds, itself one, in a list or by name, each with what was written for it."""
+    if isinstance(value, BaseModel):
+        yield key, value, written
+    elif isinstance(value, tuple):
+        entries = expanded(written) if key == "gate.tasks" and isinstance(written, list) else written
+        for at, item in enumerate(value):
+            if isinstance(item, BaseModel):
+                known = isinstance(entries, list) and at < len(entries)
+                yield f"{key}.{at}", item, entries[at] if known else None
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(item, BaseModel):
+                yield f"{key}.{name}", item, written.get(name) if isinstance(written, dict) else None
 
 
 def _json(value: Any) -> Any:

@@ -17,7 +17,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("distill.think",),
     ("distill.prompts",),
     ("distill.records",),
-    ("distill.tasknames", "distill.answers"),
+    ("distill.tasknames", "distill.answers", "distill.faults"),
     ("distill.sections",),
     ("distill.teacher_sections",),
     ("distill.student_sections", "distill.gate_sections"),
@@ -35,7 +35,7 @@ FLOORS: list[tuple[str, ...]] = [
         "distill.repetition",
         "distill.pages",
     ),
-    ("distill.journal", "distill.samples"),
+    ("distill.journal", "distill.samples", "distill.judged"),
     ("distill.engines",),
     (
         "teachers",
@@ -50,6 +50,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("distill.road",),
     ("distill.train_stage", "distill.gate_stage", "distill.release_stage"),
     ("distill.pipeline", "distill.views", "distill.report", "distill.leaderboard"),
+    ("distill.looks",),
     ("distill.cli",),
 ]
 ROOMS = next(names for names in FLOORS if "students" in names)

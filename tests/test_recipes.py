@@ -1,6 +1,7 @@
 """Every shipped recipe parses; every cross-check has a failing twin whose message says what to write."""
 
 import copy
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import yaml
 
 from distill import plan, recipe, tasknames
 from distill.errors import InputError, RecipeError
+from distill.gate_sections import checks
+from distill.records import Score
+from evals.gate import judge
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -54,9 +58,18 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return data
 
 
+def score(task: str) -> Score:
+    by_problem = {"p1": 1.0, "p2": 0.0}
+    return Score(task, tasknames.domain_of(task), "avg@1", 0.5, 0.1, 2, 1, 0.0, by_problem, True, median_tokens=5.0)
+
+
 MATH_ONLY = [{"task": "distill_gsm8k", "min": 0.5}]
 LOGIC_ONLY = [{"task": "distill_bbh_logic", "min": 0.5}]
 REPLAY = {"kind": "replay", "path": "x.json", "columns": {"text": "t"}}
+
+
+SERVED = {"kind": "endpoint", "model": "m", "base_url": "http://127.0.0.1:1/v1"}
+WAIVER = {"check": "distill_gsm8k/floor", "reason": "it is a toy and no more", "by": "A. Person"}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +102,56 @@ REPLAY = {"kind": "replay", "path": "x.json", "columns": {"text": "t"}}
         ("gate.waive", [{"check": "floor", "reason": "it is a toy", "by": "me"}], "write <task>/<term>"),
         ("gate.waive", [{"check": "distill_aiw/floor", "reason": "toy", "by": "me"}], "gate.waive.0.reason"),
         ("gate.tasks", [{"suite": "maths", "min": 0.1}], "write one of math, logic, r1"),
+        ("gate.tasks", [{"suite": ["math", "logic"], "min": 0.1}], "write one of math, logic, r1"),
+        ("gate.tasks", [{"suite": "r1", "min": 70}], "suite r1: min: write a number of at most 1, 0.7 for 70 %"),
+        ("gate.tasks", [{"suite": "r1", "min": 0.1, "path": "x"}], "suite r1: path is one task's"),
+        ("gate.tasks", [{"suite": "math", "min": 0.1}, {"suite": "r1", "min": 0.1}], "has an entry of its own"),
+        ("gate.tasks", ["distill_gsm8k"], "'distill_gsm8k' is no task; write {task: distill_gsm8k, min: 0.5}"),
+        ("gate.tasks", "distill_gsm8k", "gate.tasks: 'distill_gsm8k' is no list; write one, such as [distill_gsm8k]"),
+        ("gate.tasks", [], "gate.tasks: it names 0; write at least 1"),
+        ("gate.tasks.0.task", ["distill_gsm8k"], "gate.tasks.0.task: ['distill_gsm8k'] is no text"),
+        ("gate.tasks.0.task", "distill_rg_../x", "task 'distill_rg_../x' is not known"),
+        ("gate.tasks.0.min", 1.5, "gate.tasks.0.min: write a number of at most 1 (it is 1.5)"),
+        ("gate.tasks.0.min", "70%", "gate.tasks.0.min: '70%' is no number"),
+        ("gate.tasks.0.min", True, "gate.tasks.0.min: true is no number"),
+        ("gate.tasks.0.min", float("nan"), "gate.tasks.0.min: write a number"),
+        ("gate.tasks.0.repeats", 0, "gate.tasks.0.repeats: write a number above 0 (it is 0)"),
+        ("gate.tasks.0.repeats", 2.5, "gate.tasks.0.repeats: 2.5 is no whole number"),
+        ("gate.tasks.0.size", 100, "distill_gsm8k is read, not made, and has no size"),
+        ("gate.tasks.0", {"task": "distill_rg_gcd", "min": 0, "path": "x"}, "makes its problems; take out path"),
+        ("gate.tasks.0.config", {"day": datetime.date(2026, 1, 1)}, "config takes numbers, texts, lists"),
+        ("gate.confidence", 1, "gate.confidence: write a number below 1 (it is 1)"),
+        ("gate.until_decided", "maybe", "gate.until_decided: 'maybe' is neither true nor false"),
+        ("gate.max_length_ratio", {"base": 0}, "gate.max_length_ratio.base: write a number above 0"),
+        ("gate.max_length_ratio", {"base": float("inf")}, "gate.max_length_ratio.base: inf has no end"),
+        ("gate.max_length_ratio", {"bass": 1.2}, "'bass' is no key here; write 'base', 'previous' or 'teacher'"),
+        ("gate.baselines", ["base", "base"], "baselines names one twice"),
+        ("gate.previous", "org/before", "named and not measured; write baselines: [base, previous]"),
+        (
+            "gate.waive",
+            [WAIVER | {"check": "distill_aime24/floor"}],
+            "names no task of this gate; write one of distill_gsm8k",
+        ),
+        (
+            "gate.waive",
+            [WAIVER | {"check": "distill_gsm8k/drop"}],
+            "names no check of this gate; write distill_gsm8k/ and",
+        ),
+        (
+            "gate.waive",
+            [WAIVER | {"check": "nf4:distill_gsm8k/floor"}],
+            "names no variant of the release; write one of bf16",
+        ),
+        ("gate.waive", [WAIVER, WAIVER], "gate.waive names a check twice"),
+        ("gate.waive", [WAIVER | {"reason": " " * 20}], "gate.waive.0.reason"),
+        ("gate.waive", [WAIVER | {"by": " "}], "gate.waive.0.by"),
+        ("gate.served", {"nf4": SERVED}, "gate.served.nf4: nf4 is not measured"),
+        ("gate.served", {"fp8": SERVED}, "'fp8' is no key here"),
+        ("release.variants", [], "release.variants: it names 0"),
+        ("release.variants", "nf4", "write one, such as [nf4]"),
+        ("release.tag", "a b", "release.tag: 'a b' is no tag's name; write"),
+        ("release.tag", 1.0, "release.tag: 1.0 is no text; write it in quotes, '1.0'"),
+        ("release.repo", "https://hf.co/a/b", "write ORG/NAME"),
         ("student.objective", {"kind": "on_policy"}, "student.objective"),
         ("student.objective", {"kind": "kd"}, "a scripted one cannot; write student.objective.teacher"),
         ("student.objective", {"kind": "kd", "signals": "captured"}, "write teacher.capture_logprobs: 20"),
@@ -102,6 +165,45 @@ def test_what_cannot_be_is_refused_with_what_to_write(tmp_path: Path, path: str,
         recipe.load(write(tmp_path, changed(path, value)))
     assert says in str(caught.value)
     assert caught.value.exit_code == 2
+    assert "after validation" not in str(caught.value)  # what only follows from the fault is not told
+
+
+def test_a_suite_leaves_out_what_is_named_besides_and_gives_sizes_to_what_is_made(tmp_path: Path) -> None:
+    tasks = [{"suite": "logic", "min": 0.1, "size": 20}, {"task": "distill_logiqa2", "min": 0.2}, *MATH_ONLY]
+    gate = recipe.load(write(tmp_path, changed("gate.tasks", tasks))).gate
+    assert [task.min for task in gate.tasks if task.task == "distill_logiqa2"] == [0.2]
+    sizes = {task.task: task.size for task in gate.tasks if task.task in tasknames.SUITES["logic"]}
+    assert len(sizes) == len(tasknames.SUITES["logic"])
+    assert {name for name, size in sizes.items() if size == 20} == {n for n in sizes if n.startswith("distill_rg_")}
+
+
+def test_what_a_waiver_may_name_is_what_the_gate_checks(tmp_path: Path) -> None:
+    data = changed("release", {"variants": ["bf16", "nf4"]})
+    data["gate"] |= {
+        "baselines": ["base", "previous"],
+        "previous": "org/before",
+        "max_length_ratio": {"base": 2},
+        "max_variant_drop": 0.1,
+        "tasks": [*MATH_ONLY, {"task": "distill_bbh_logic", "max_drop": 0.1, "limit": 5}],
+    }
+    gate = recipe.load(write(tmp_path, data)).gate
+    known = checks(gate, ("bf16", "nf4"))
+    made = [score(task.task) for task in gate.tasks]
+    others = dict.fromkeys(("base", "previous", "bf16"), made)
+    told = [*judge(gate, "", "nf4", made, others, contaminated={}).checks, *judge(gate, "", "nf4", [], {}).checks]
+    assert {(task, term) for task in known for term in known[task]} == {(one.task, one.term) for one in told}
+    named = [f"nf4:{task}/{term}" for task, terms in known.items() for term in terms]
+    data["gate"]["waive"] = [WAIVER | {"check": name} for name in named]
+    assert len(recipe.load(write(tmp_path, data)).gate.waive) == len(named)
+
+
+def test_a_key_that_stands_twice_is_told_with_its_line(tmp_path: Path) -> None:
+    text = yaml.safe_dump(GOOD, sort_keys=False)
+    with pytest.raises(RecipeError, match=r"recipe.yaml, line 2: name stands twice; write it once"):
+        recipe.load(write(tmp_path, f"name: other\n{text}"))
+    merged = "defaults: &it {min: 0.5}\n" + text
+    with pytest.raises(RecipeError, match="defaults: there is no such key"):  # and << is no such key
+        recipe.load(write(tmp_path, merged.replace("- task: distill_gsm8k", "- <<: *it\n    task: distill_gsm8k")))
 
 
 def test_a_replay_without_answers_cannot_verify(tmp_path: Path) -> None:
@@ -111,7 +213,7 @@ def test_a_replay_without_answers_cannot_verify(tmp_path: Path) -> None:
     recipe.load(write(tmp_path, data | {"curate": {"verify": False}}))
 
 
-@pytest.mark.parametrize("text", ["- a list", "a: [", "just text", ""])
+@pytest.mark.parametrize("text", ["- a list", "a: [", "just text", "", "name: 2026-99-99", "? [1]\n: 2", "[" * 3000])
 def test_what_is_no_recipe_says_so(tmp_path: Path, text: str) -> None:
     with pytest.raises(RecipeError):
         recipe.load(write(tmp_path, text))

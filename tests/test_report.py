@@ -51,7 +51,7 @@ def test_the_report_tells_the_road_in_numbers(whole: Run) -> None:
     assert path == whole.root / "report.html" and not list(whole.root.glob("*.partial"))
     said = words(path.read_text(encoding="utf-8"))
     for expected in (
-        "r1-qwen2.5-1.5b : report ✓ The gate is open. Released to 6-release/r1-qwen2.5-1.5b.",
+        "r1-qwen2.5-1.5b : report ✓ The gate is open (with waivers). Released to 6-release/r1-qwen2.5-1.5b.",
         "2,400 problems 2,307 traces sampled 12 attempts failed 2,000 traces kept $9.81 paid to the teacher",
         "teacher deepseek-ai/DeepSeek-R1-0528 served as deepseek-r1-0528 provider Parasail",
         "first answer 2026-11-24T09:00:00Z last answer 2026-11-24T11:40:00Z",

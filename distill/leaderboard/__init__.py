@@ -10,15 +10,23 @@ from pathlib import Path
 
 from distill.errors import InputError
 from distill.leaderboard.compare import compared, intervals
-from distill.leaderboard.rows import read, rows
+from distill.leaderboard.rows import REPORTS, read, rows
 from distill.leaderboard.table import Board
 
-__all__ = ["Board", "board", "gated"]
+__all__ = ["Board", "board", "found", "gated"]
 
 
 def gated(runs: Path) -> list[Path]:
     """The runs of a folder that have a gate's reports, by name; none where there is no such folder."""
     return sorted(path.parents[1] for path in runs.glob("*/5-gate/reports.json"))
+
+
+def found(place: Path) -> list[Path]:
+    """A run's or a release's folder itself, or all of those in it; itself, too, where there is none."""
+    if any((place / reports).exists() for reports in REPORTS):
+        return [place]
+    inside = {path.parents[len(reports.parts) - 1] for reports in REPORTS for path in place.glob(f"*/{reports}")}
+    return sorted(inside) or [place]
 
 
 def board(sources: Sequence[Path], confidence: float, reference: str | None = None) -> Board:
@@ -32,8 +40,12 @@ def board(sources: Sequence[Path], confidence: float, reference: str | None = No
         raise InputError("there is no run whose gate has judged; write a run's or a release's folder, or run a recipe")
     if not 0.5 <= confidence < 1:
         raise InputError(f"--confidence {confidence} is none; write a number from 0.5 to below 1, such as 0.95")
-    found = rows([read(source) for source in dict.fromkeys(path.resolve() for path in sources)])
-    names = [row.name for row in found]
+    once: dict[Path, Path] = {}
+    for path in sources:
+        once.setdefault(path.resolve(), path)
+    all_rows = rows([read(path) for path in once.values()])
+    names = [row.name for row in all_rows]
     if reference is not None and reference not in names:
         raise InputError(f"--reference {reference!r} is no row of the board; write one of {', '.join(names)}")
-    return Board(found, confidence, reference, compared(found, confidence, reference), intervals(found, confidence))
+    compared_rows = compared(all_rows, confidence, reference)
+    return Board(all_rows, confidence, reference, compared_rows, intervals(all_rows, confidence))

@@ -1,14 +1,13 @@
 """The rows of the leaderboard: takes run and release folders, gives every model that was measured, each once."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from distill import shards
 from distill.errors import InputError, ShardError
+from distill.judged import read_recipe, read_reports
 from distill.records import GateReport, Score
 from distill.run import STAGES
 
@@ -28,7 +27,7 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """One model. `origins` are the runs that it was measured in, `base` the name of the row of a student's base, and
-    `passed` says of a student whether the gate let it through."""
+    `passed` says of a student whether the gate let it through, and `waived` whether somebody answered for a check."""
 
     name: str
     kind: Kind
@@ -36,6 +35,7 @@ class Row:
     cells: Mapping[str, Cell]
     base: str | None = None
     passed: bool | None = None
+    waived: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,30 +52,20 @@ class Source:
 def read(folder: Path) -> Source:
     """What a run's or a release's folder tells. Raises InputError where it has no reports of a gate, and ShardError
     where they cannot be read."""
-    path = next((folder / place for place in REPORTS if (folder / place).is_file()), None)
+    path = next((folder / place for place in REPORTS if (folder / place).exists()), None)
     if path is None:
         raise InputError(
             f"{folder} has no gate's reports, neither {REPORTS[0]} as a run nor {REPORTS[1]} as a release; "
             "`distill gate RECIPE` makes them"
         )
-    try:
-        reports = shards.read_list(path, GateReport)
-        recipe = _recipe(folder)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ShardError(f"{path} and the recipe.json that belongs to it cannot be read: {error}") from error
-    if not reports:
-        raise InputError(f"{path} holds no report; run the gate again")
-    if not all(0 <= value <= 1 for score in _scores(reports) for value in score.by_problem.values()):
-        raise ShardError(f"{path} has a problem with a score that is not between 0 and 1; run the gate again")
-    sampling = recipe.get("gate", {}).get("sampling")
-    drawn = (sampling["temperature"], sampling["top_p"], sampling["max_tokens"]) if sampling else None
+    reports, recipe = read_reports(path), _recipe(folder)
     named = {
         "base": recipe.get("student", {}).get("base"),
         "previous": recipe.get("gate", {}).get("previous"),
         "teacher": recipe.get("teacher", {}).get("model"),
     }
     baselines = {kind: _called(str(name)) for kind, name in named.items() if name}
-    return Source(str(recipe.get("name", folder.name)), folder, reports, drawn, baselines)
+    return Source(str(recipe.get("name", folder.resolve().name)), folder, reports, _drawn(folder, recipe), baselines)
 
 
 def rows(sources: Sequence[Source]) -> list[Row]:
@@ -91,7 +81,9 @@ def rows(sources: Sequence[Source]) -> list[Row]:
         for report in source.reports:
             cells = {score.task: Cell(score, source.sampling) for score in report.scores}
             base = bases.get("base")
-            row = Row(f"{source.name} {report.variant}", "student", (source.name,), cells, base, report.passed)
+            waived = any(check.waiver and check.outcome != "pass" for check in report.checks)
+            name = f"{source.name} {report.variant}"
+            row = Row(name, "student", (source.name,), cells, base, report.passed, waived)
             _enter(found, row)
     common = shared(found)
     return sorted(found, key=lambda row: (-_mean(row, common), row.name))
@@ -102,11 +94,14 @@ def shared(rows: Sequence[Row]) -> set[str]:
     return set.intersection(*(set(row.cells) for row in rows))
 
 
-def _scores(reports: Sequence[GateReport]) -> Iterator[Score]:
-    for report in reports:
-        yield from report.scores
-        for scores in report.baselines.values():
-            yield from scores
+def _drawn(folder: Path, recipe: Mapping[str, Any]) -> tuple[float, float, int] | None:
+    sampling = recipe.get("gate", {}).get("sampling")
+    if sampling is None:
+        return None
+    try:
+        return float(sampling["temperature"]), float(sampling["top_p"]), int(sampling["max_tokens"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise ShardError(f"{folder}: its recipe.json has no gate.sampling that can be read ({error})") from error
 
 
 def _called(model: str) -> str:
@@ -118,8 +113,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
     """The recipe of a run, or the one that lies in a release's lineage; empty where there is none."""
     there = [folder / "recipe.json", *sorted(folder.glob("lineage/*/recipe.json")), folder / "lineage" / "recipe.json"]
     path = next((path for path in there if path.is_file()), None)
-    recipe: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
-    return recipe
+    return {} if path is None else read_recipe(path)
 
 
 def _baselines(source: Source) -> dict[str, Row]:

@@ -67,7 +67,10 @@ class Board:
     def html(self) -> str:
         """One page that loads nothing and runs nothing."""
         notes = self.notes
-        columns = [Column("model", False), *(Column(f"{short(task)}, {one.size}") for task, one in notes.usual.items())]
+        columns = [
+            Column("model", False, roomy=True),
+            *(Column(f"{short(task)}, {one.size}") for task, one in notes.usual.items()),
+        ]
         rows = [[_name(row), *(_cell(self, notes, row, task) for task in notes.usual)] for row in self.rows]
         caption = f"avg@k in %, with {self.confidence:.0%} intervals; problems × samples stand beside each task"
         legend = element("ul", *(element("li", line) for line in self.legend(notes)))
@@ -125,7 +128,8 @@ def _sign(compared: Compared | None, word: str) -> list[str]:
 def _kind(row: Row) -> str:
     if row.kind != "student":
         return f"{row.kind} of {', '.join(row.origins)}"
-    return "passed the gate" if row.passed else "did not pass the gate"
+    passed = "passed the gate" if row.passed else "did not pass the gate"
+    return f"{passed}, with waivers" if row.waived else passed
 
 
 def _written(board: Board, row: Row, task: str) -> tuple[str, str]:
@@ -175,6 +179,7 @@ def _row(board: Board, notes: Notes, row: Row) -> dict[str, Any]:
         "kind": row.kind,
         "base": row.base,
         "passed": row.passed,
+        "waived": row.waived,
         "runs": row.origins,
         "scores": scores,
     }

@@ -31,6 +31,8 @@ def _variant(folder: Path) -> Path:
         return folder
     found = sorted(path.parent for path in folder.glob("*/config.json") if _is_model(path.parent))
     main = [path for path in found if path.name == "bf16"] or found
+    if not found and (folder / "recipe.json").is_file():
+        raise InputError(f"gate.previous: {folder} is a run; write its release, {folder}/6-release/NAME")
     if len(main) != 1:
         held = f"it holds {', '.join(path.name for path in found)}" if found else "it holds no model"
         raise InputError(f"gate.previous: {folder} is no release folder ({held}); write the folder of one variant")
@@ -50,7 +52,7 @@ def _downloaded(repo: str, revision: str | None, cache: Path) -> Path:
     except (httpx2.HTTPError, OSError, ValueError, LocalEntryNotFoundError) as error:
         said = " ".join(str(error).split())[:300]
         raise InputError(
-            f"gate.previous: {named} cannot be read from the Hub ({said}); write a release's folder, or a repository "
+            f"gate.previous: {named} is no folder here, and cannot be read from the Hub ({said}); write a release's folder, or a repository "
             "and a revision that your token may see"
         ) from error
     if not _is_model(Path(path)):

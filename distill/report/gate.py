@@ -46,7 +46,8 @@ def _variant(report: GateReport) -> list[Content]:
     closed = len(report.checks) - len(opened)
     said = "✓ passes" if report.passed else "✗ does not pass"
     smoke = "; a smoke run, which never passes" if report.smoke else ""
-    count = f": {len(opened)} checks of {len(report.checks)} let it through, {closed} do not{smoke}."
+    does = "does" if closed == 1 else "do"
+    count = f": {len(opened)} checks of {len(report.checks)} let it through, {closed} {does} not{smoke}."
     head = element("h3", f"{report.variant} ", element("span", said, class_="good" if report.passed else "bad"))
     return [
         head,
@@ -111,7 +112,13 @@ def short(task: str) -> str:
 
 def _table(report: GateReport) -> Html:
     columns = [
-        *(Column("task", False), Column("check", False), Column("measured"), Column("bounds"), Column("needed")),
+        *(
+            Column("task", False, roomy=True),
+            Column("check", False),
+            Column("measured"),
+            Column("bounds"),
+            Column("needed"),
+        ),
         *(Column("outcome", False), Column("why", False)),
     ]
     return pages.folded(

@@ -41,7 +41,10 @@ def lengths(state: State, surveys: Sequence[Survey]) -> list[Content]:
         for model, tokens in one.lengths.items()
         if len(tokens)
     ]
-    columns = [Column("task and model", False), *map(Column, ("samples", "median", "95 % are within", "longest"))]
+    columns = [
+        Column("task and model", False, roomy=True),
+        *map(Column, ("samples", "median", "95 % are within", "longest")),
+    ]
     table = pages.table("Answers' lengths in tokens", columns, rows)
     return [
         *said,

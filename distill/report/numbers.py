@@ -7,7 +7,7 @@ from distill import pages
 from distill.charts import Series, line_chart
 from distill.pages import Column, Content, Html, element
 from distill.report.state import State
-from distill.report.words import count, duration, figure, missing, money, share
+from distill.report.words import count, duration, figure, missing, moment, money, share
 from distill.run import STAGES
 
 Facts = Mapping[str, Any]
@@ -23,15 +23,19 @@ def outcome(state: State) -> list[Html]:
     if not gate.get("passed"):
         said = element("p", "✗ The gate is closed: nothing is released.", class_="verdict bad")
         return [said, *_because(state, gate)]
-    waived = " (with waivers)" if gate.get("waived") else ""
+    checks = [check for report in state.reports for check in report.checks]
+    waived = " (with waivers)" if any(check.waiver and check.outcome != "pass" for check in checks) else ""
     said = element("p", f"✓ The gate is open{waived}.", class_="verdict good")
     release = state.manifests.get("release")
-    return [said, element("p", f"Released to {release.get('path', '')}.")] if release else [said]
+    if release is None:
+        return [said]
+    pushed = f", and pushed as {release.get('tag')} to {release['url']}" if "url" in release else ""
+    return [said, element("p", f"Released to {release.get('path', '')}{pushed}.")]
 
 
 def _because(state: State, gate: Facts) -> list[Html]:
     shut = [f"{report.variant}: {check.why}" for report in state.reports for check in report.checks if not check.open]
-    shut = shut or [str(gate.get("closed_because", ""))]
+    shut = shut or str(gate.get("closed_because", "")).splitlines()
     more = [f"and {len(shut) - REASONS:,} more, see below"] if len(shut) > REASONS else []
     return [element("ul", *(element("li", why) for why in [*shut[:REASONS], *more]))]
 
@@ -42,15 +46,16 @@ def tiles(state: State) -> Html:
         state.manifests.get(stage, {}) for stage in ("problems", "sample", "curate", "train")
     )
     shown = [
-        ("problems", count(problems.get("problems"))),
-        ("traces sampled", count(traces.get("traces"))),
-        ("attempts failed", count(traces.get("failed"))),
-        ("traces kept", count(kept.get("kept"))),
-        ("paid to the teacher", money(traces.get("cost_usd"))),
-        ("tokens trained on", count(student.get("tokens"))),
+        ("problems", problems.get("problems"), count),
+        ("traces sampled", traces.get("traces"), count),
+        ("attempts failed", traces.get("failed"), count),
+        ("traces kept", kept.get("kept"), count),
+        ("paid to the teacher", traces.get("cost_usd"), money),
+        ("tokens trained on", student.get("tokens"), count),
     ]
+    tiles = [("–" if value is None else written(value), name) for name, value, written in shown]
     return element(
-        "div", *(element("div", element("b", value), name, class_="tile") for name, value in shown), class_="tiles"
+        "div", *(element("div", element("b", said), name, class_="tile") for said, name in tiles), class_="tiles"
     )
 
 
@@ -87,7 +92,7 @@ def training(state: State) -> list[Content]:
 def _stage(folder: str, facts: Facts | None) -> list[Content]:
     if facts is None:
         return [folder, element("span", "not done", class_="open"), ""]
-    return [folder, f"done {facts.get('sealed', '')}", duration(facts.get("seconds"))]
+    return [folder, f"done {moment(facts.get('sealed'))}", duration(facts.get("seconds"))]
 
 
 def _teacher(state: State) -> list[Content]:

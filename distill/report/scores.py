@@ -41,7 +41,11 @@ def scores(state: State) -> list[Content]:
 
 
 def _table(found: _Scores) -> Html:
-    columns = [Column("task", False), Column("problems × samples"), *(Column(model) for model in found.by_model)]
+    columns = [
+        Column("task", False, roomy=True),
+        Column("problems × samples"),
+        *(Column(model) for model in found.by_model),
+    ]
     rows = [
         [task, _asked(found, task), *(_cell(found, scores.get(task), task) for scores in found.by_model.values())]
         for task in found.tasks
@@ -95,7 +99,7 @@ def _differences(found: _Scores) -> list[Content]:
     if not rows:
         return []
     columns = [
-        *(Column("model", False), Column("against", False), Column("task", False), Column("difference")),
+        *(Column("model", False), Column("against", False), Column("task", False, roomy=True), Column("difference")),
         *(Column(f"{found.confidence:.0%} interval"), Column("", False)),
     ]
     note = "Differences in points of 100, each on its own: where there are many, some differ by chance alone."

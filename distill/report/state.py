@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill import shards
-from distill.errors import InputError, ShardError
+from distill.errors import InputError
+from distill.judged import read_recipe, read_reports
 from distill.records import GateReport
 from distill.run import STAGES, Run
 
@@ -43,12 +43,12 @@ class State:
     def metrics(self) -> Iterator[dict[str, Any]]:
         """The lines of the training's metrics; one that a kill left torn is none."""
         path = self.folder("train") / "metrics.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in path.read_bytes().splitlines() if path.exists() else ():
             try:
                 found = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(found, dict) and "step" in found:
+            if isinstance(found, dict) and isinstance(found.get("step"), int):
                 yield found
 
 
@@ -57,20 +57,10 @@ def read(run: Run) -> State:
     path = run.root / "recipe.json"
     if not path.exists():
         raise InputError(f"{run.root} holds no run (there is no recipe.json in it); write a run's folder")
-    try:
-        recipe = json.loads(path.read_text(encoding="utf-8"))
-        reports = _reports(run.root / STAGES["gate"] / "reports.json")
-    except ValueError as error:
-        raise ShardError(
-            f"{run.root}: recipe.json or reports.json is not JSON ({error}); run the recipe again"
-        ) from error
+    recipe, reports = read_recipe(path), read_reports(run.root / STAGES["gate"] / "reports.json")
     manifests = {stage: manifest for stage in STAGES if (manifest := run.manifest(stage)) is not None}
     name = str(recipe.get("name", run.root.name))
     return State(run.root, name, recipe, manifests, reports, _models(run.root / STAGES["gate"] / "scores", reports))
-
-
-def _reports(path: Path) -> list[GateReport]:
-    return shards.read_list(path, GateReport) if path.exists() else []
 
 
 def _models(scores: Path, reports: Sequence[GateReport]) -> list[str]:

@@ -38,6 +38,11 @@ def duration(seconds: Any) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def moment(sealed: Any) -> str:
+    """A time as manifests write it, 2026-11-26T00:46:13Z, with spaces to break a line at."""
+    return str(sealed or "at an unknown time").replace("T", " ").replace("Z", " UTC")
+
+
 def outcome(name: Outcome, more: str = "") -> Html:
     """An outcome with its sign, so that its colour is not all that tells it."""
     sign, look = SIGNS[name]

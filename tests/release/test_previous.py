@@ -71,7 +71,7 @@ def test_pickles_and_code_are_never_downloaded(online: HubServer, tmp_path: Path
 def test_repositories_that_cannot_be_read_or_hold_no_model(online: HubServer, tmp_path: Path) -> None:
     online.add("org/pickled", {"config.json": b"{}", "pytorch_model.bin": b"x"})
     for where, says in (
-        ("org/none", "org/none cannot be read from the Hub"),
+        ("org/none", "org/none is no folder here, and cannot be read from the Hub"),
         ("org/pickled@v9", "org/pickled@v9 cannot be read"),
         ("org/pickled", "no model in safetensors at its root"),
     ):
