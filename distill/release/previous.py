@@ -52,8 +52,8 @@ def _downloaded(repo: str, revision: str | None, cache: Path) -> Path:
     except (httpx2.HTTPError, OSError, ValueError, LocalEntryNotFoundError) as error:
         said = " ".join(str(error).split())[:300]
         raise InputError(
-            f"gate.previous: {named} is no folder here, and cannot be read from the Hub ({said}); write a release's folder, or a repository "
-            "and a revision that your token may see"
+            f"gate.previous: {named} is no folder here, and cannot be read from the Hub ({said}); write a release's "
+            "folder, or a repository and a revision that your token may see"
         ) from error
     if not _is_model(Path(path)):
         raise InputError(

@@ -72,7 +72,7 @@ def test_repositories_that_cannot_be_read_or_hold_no_model(online: HubServer, tm
     online.add("org/pickled", {"config.json": b"{}", "pytorch_model.bin": b"x"})
     for where, says in (
         ("org/none", "org/none is no folder here, and cannot be read from the Hub"),
-        ("org/pickled@v9", "org/pickled@v9 cannot be read"),
+        ("org/pickled@v9", "org/pickled@v9 is no folder here, and cannot be read"),
         ("org/pickled", "no model in safetensors at its root"),
     ):
         with pytest.raises(InputError, match=says) as caught:
