@@ -4,6 +4,7 @@ Every completion is in the store before it counts, so that a killed evaluation g
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
@@ -11,7 +12,8 @@ from distill.errors import EngineError
 from distill.records import Completion, Engine, Failure, Request, storable
 from evals.store import Answered, Entry, Say
 
-PARTS = 10  # so often it is told how far the asking has come
+SAY_EVERY_S = 10.0
+"""How often it is told how far the asking has come."""
 
 
 class Lazy:
@@ -51,6 +53,7 @@ def _ask(engine: Engine, entry: Entry, new: Sequence[Request], found: dict[str, 
     by_id = {request.id: request for request in new}
     failures: list[Failure] = []
     kind, came = type(engine).__name__, 0
+    began = said = time.monotonic()
 
     def wanted() -> Iterator[Request]:
         for request in new:
@@ -68,8 +71,10 @@ def _ask(engine: Engine, entry: Entry, new: Sequence[Request], found: dict[str, 
             raise EngineError(f"the engine answered {request.id} twice; its answers are mixed up")
         found[request.id] = entry.keep(by_id[request.id], _public(outcome), kind)
         came += 1
-        if came * PARTS // len(new) > (came - 1) * PARTS // len(new) and len(new) >= PARTS**2:
-            say(f"{came:,} of {len(new):,} samples")
+        now = time.monotonic()
+        if now - said >= SAY_EVERY_S and came < len(new):
+            said, left_s = now, (now - began) / came * (len(new) - came)
+            say(f"{came:,} of {len(new):,} samples, about {left_s:,.0f} s left")
     if failures:
         first = failures[0]
         raise EngineError(

@@ -158,11 +158,15 @@ def test_after_a_failure_nothing_more_is_asked(tmp_path):
     assert len(engine.asked) == 5 and len(kept(tmp_path)) == 4
 
 
-def test_how_far_it_has_come_is_told(tmp_path):
+def test_how_far_it_has_come_is_told_now_and_then(tmp_path, monkeypatch):
     section, said = gate(files(tmp_path / "data", sums=60)), []
+    clock = iter(range(0, 10**6, 3))  # three seconds for every sample
+    monkeypatch.setattr("evals.asking.time.monotonic", lambda: float(next(clock)))
     measure(Scripted(right(section)), section, tmp_path, said=said)
-    assert said[0] == "distill_gsm8k: 120 samples to ask" and said[5] == "distill_gsm8k: 60 of 120 samples"
-    assert len(said) == 12
+    assert said[0] == "distill_gsm8k: 120 samples to ask"
+    assert said[1] == "distill_gsm8k: 4 of 120 samples, about 348 s left"
+    first = [line for line in said if line.startswith("distill_gsm8k")]
+    assert len(first) == 1 + 29, "every fourth sample but the last"
 
 
 class Wrong(Scripted):
