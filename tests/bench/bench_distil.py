@@ -39,7 +39,8 @@ def recipe(asked: argparse.Namespace) -> dict[str, Any]:
         source["size"] = round(asked.problems * share)
     made["teacher"]["sampling"] |= {"temperature": asked.temperature, "top_p": 1.0}
     made["student"] |= {"quantization": "none", "max_steps": asked.steps}
-    made["gate"] |= {"baselines": [], "max_unfinished": 1.0}
+    made["gate"] |= {"baselines": [], "max_length_ratio": {}, "max_variant_drop": None, "max_unfinished": 1.0}
+    made["gate"] |= {"max_repetition": 1.0, "max_unboxed": 1.0}
     for task in made["gate"]["tasks"]:
         task.pop("max_drop")
         task |= {"min": 0.0, "repeats": 1, "size": asked.held_out}

@@ -99,7 +99,7 @@ def test_loss_falls_and_what_is_left_loads(base: str, tmp_path: Path, changes: d
     assert tok.chat_template
     merge(made, False, tmp_path / "merged")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
-    assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template == tok.chat_template
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template.startswith(tok.chat_template)
     settings = GenerationConfig.from_pretrained(tmp_path / "merged")
     assert (settings.do_sample, settings.temperature, settings.top_p) == (True, 0.6, 0.95)
     if made.adapter:

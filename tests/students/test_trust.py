@@ -314,15 +314,22 @@ def test_a_full_disk_leaves_the_last_whole_checkpoint(trained: Path, base: str, 
 
 @pytest.mark.slow
 def test_too_little_memory_says_what_to_write(base: str, tmp_path: Path, processes: Any) -> None:
-    """Each trace has 15,000 tokens, and the process may take 300 MiB more than it has."""
-    shards.write_parts(tmp_path / "kept", [tiny.trace(reasoning="word " * 3000 + str(i)) for i in range(2)], Trace)
-    settings = section(base, batch_tokens=32768, micro_tokens=None)
-    job = students.Job(settings, tmp_path / "kept", tmp_path, tmp_path / "cache", quiet)
+    """Each trace has 30,000 tokens, and the process may take 100 MiB more than it has once it has trained: starting
+    threads and loading libraries must not be what the memory does not suffice for."""
+
+    def job(name: str, words: int) -> students.Job:
+        rows = [tiny.trace(reasoning="word " * words + str(i)) for i in range(2)]
+        shards.write_parts(tmp_path / name / "kept", rows, Trace)
+        settings = section(base, batch_tokens=32768, micro_tokens=None)
+        folder = tmp_path / name
+        return students.Job(settings, folder / "kept", folder, folder / "cache", quiet)
+
     with ProcessPoolExecutor(1, mp_context=processes) as pool:
+        pool.submit(students.train, job("short", 10)).result()
         process = psutil.Process(pool.submit(os.getpid).result())
-        limit = process.memory_info().vms + 300 * 2**20
+        limit = process.memory_info().vms + 100 * 2**20
         resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, limit))
-        error = pool.submit(students.train, job).exception()
+        error = pool.submit(students.train, job("long", 6000)).exception()
     assert isinstance(error, DistillError)
     assert str(error) == (
         "the memory does not suffice for this training; write student.micro_tokens: 2048, "
