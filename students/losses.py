@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from students.products import add_head_slope, hidden_slope_of, logits_of
+from students.products import HeadProducts
 
 CHUNK_LOGITS = 2**25
 """So many logits exist at once, 128 MiB in float32, whatever the vocabulary: 220 positions at V = 152 thousand. Twice
@@ -56,14 +56,12 @@ class _Chunked(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         grad_ND = torch.empty_like(hidden_ND) if wants_hidden else None
         grad_VD = torch.zeros_like(head_VD, dtype=torch.float32) if wants_head else None
+        products = HeadProducts(hidden_ND, head_VD, chunk)
         for start in range(0, hidden_ND.shape[0], chunk):
             rows = slice(start, start + chunk)
-            loss, slope_CV = loss_and_slope(logits_of(hidden_ND[rows], head_VD), rows)
+            loss, slope_CV = loss_and_slope(products.logits_of(hidden_ND[rows]), rows)
             total += loss
-            if grad_ND is not None:
-                grad_ND[rows] = hidden_slope_of(slope_CV, head_VD)
-            if grad_VD is not None:
-                add_head_slope(grad_VD, slope_CV, hidden_ND[rows])
+            products.take(slope_CV, hidden_ND[rows], None if grad_ND is None else grad_ND[rows], grad_VD)
             del slope_CV  # before the next chunk's is made
         ctx.save_for_backward(grad_ND, None if grad_VD is None else grad_VD.to(head_VD.dtype))
         return total
