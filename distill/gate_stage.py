@@ -249,14 +249,6 @@ def _checkpoint(road: Road) -> Checkpoint:
 
 
 def check(recipe: Recipe) -> None:
-    """Raises InputError, before any work, for keys and folders that are not there."""
+    """Raises InputError, before any work, for keys that are not there."""
     for name, served in recipe.gate.served.items():
         api_key(served.api_key_env, f"gate.served.{name}")
-    where = recipe.gate.previous
-    if (
-        "previous" in recipe.gate.baselines
-        and where
-        and where.count("/") != 1
-        and not Path(where).expanduser().is_dir()
-    ):
-        raise InputError(f"gate.previous: there is no release folder {where}; write a folder, or ORG/NAME")

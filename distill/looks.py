@@ -125,7 +125,7 @@ def leaderboard(
 @looks.command()
 def tasks(as_json: JsonOption = False) -> None:
     """Lists the gate's tasks: what each asks, from where, and under which licence."""
-    from evals.catalogue import catalogue, lines
+    from distill.catalogue import catalogue, lines
 
     found = catalogue()
     print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines(found)))

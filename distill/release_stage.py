@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distill import shards
 from distill.errors import DistillError
+from distill.judged import read_reports
 from distill.recipe import Recipe
 from distill.records import GateReport
 from distill.road import Facts, Road
@@ -46,9 +47,10 @@ def release(road: Road) -> Facts:
 
 
 def _reports(gate: Path, sealed: Facts) -> list[GateReport]:
-    """The gate's reports; raises DistillError where they are not what it sealed, or not what it measured."""
+    """The gate's reports; raises DistillError where they are not what it sealed, or not what it measured, and
+    ShardError where they cannot be read."""
     path = gate / "reports.json"
-    reports = shards.read_list(path, GateReport)
+    reports = read_reports(path)
     waived = [check.waiver for report in reports for check in report.checks if check.waiver]
     as_sealed = {report.variant: report.passed for report in reports} == sealed["variants"]
     as_waived = waived == [row["waiver"] for row in sealed["waived"]]

@@ -1,8 +1,8 @@
 """Evals judge: a model in, scores and a gate report out.
 
 Its doors: `questions` (what the gate asks, for decontamination), `evaluate` (a `Subject` to scores, by lm-eval),
-`judge` (scores to a report, pure), `decided` (whether more samples can still change it) and `unmatched_waivers`. Each
-imports what it needs when it is called, so that importing this is light.
+`judge` (scores to a report, pure) and `unmatched_waivers`. Each imports what it needs when it is called, so that
+importing this is light.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from distill.gate_sections import Gate, GateTask
 from distill.records import GateReport, Score, Verifier
 from evals.subject import Subject
 
-__all__ = ["Subject", "decided", "evaluate", "judge", "questions", "unmatched_waivers"]
+__all__ = ["Subject", "evaluate", "judge", "questions", "unmatched_waivers"]
 
 
 def questions(tasks: Sequence[GateTask]) -> dict[str, list[str]]:
@@ -59,13 +59,6 @@ def judge(
     from evals.gate import judge as judged
 
     return judged(gate, checkpoint, variant, scores, baselines, contaminated=contaminated)
-
-
-def decided(gate: Gate, task: GateTask, score: Score, baselines: Mapping[str, Sequence[Score]]) -> bool:
-    """Whether the floor and the drops of a task pass or fail by the samples so far, so that no more are needed."""
-    from evals.gate import decided as is_decided
-
-    return is_decided(gate, task, score, baselines)
 
 
 def unmatched_waivers(gate: Gate, reports: Sequence[GateReport]) -> list[str]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
+from distill.statistics import Spread
 from evals.power import problems_needed, samples_needed
 from evals.sequential import Rule, levels
-from evals.statistics import Spread
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from distill import procedural, shards
+from distill.catalogue import catalogue, info
 from distill.errors import InputError
 from distill.gate_sections import GateTask
 from distill.records import Problem
 from distill.tasknames import RG_DIFFICULTY, RG_PREFIX
-from evals.catalogue import catalogue, info
 from evals.readers import choices, logic, mathematics
 
 __all__ = ["catalogue", "document", "load_documents", "problems", "questions"]

@@ -19,9 +19,9 @@ from distill import __version__, shards
 from distill.gate_sections import Gate, GateTask
 from distill.records import Completion, Judgement, Problem, Request, Score, Verifier
 from distill.run import fingerprint, write_json
+from distill.statistics import mean_and_stderr
 from evals import asking, benchmarks, lm, results, scoring
 from evals.metrics import UNFINISHED, Mark
-from evals.statistics import mean_and_stderr
 from evals.store import Answered, Entry, Say, opened
 from evals.subject import Subject
 

@@ -13,10 +13,10 @@ from textwrap import wrap
 import numpy as np
 from scipy.special import bdtr, betainc, betaincinv, log_ndtr, ndtr
 
+from distill.bounded import chance_below
 from distill.gate_sections import Gate, GateTask
-from evals.bounded import chance_below
+from distill.statistics import Spread
 from evals.sequential import levels, looks
-from evals.statistics import Spread
 
 AIM = 0.8
 """The chance to pass that a design is asked for (Cohen, 1988, chapter 1)."""

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from distill.records import Outcome
-from evals.statistics import Estimate, mean_bounds
+from distill.statistics import Estimate, mean_bounds
 
 SHARES = (0.1, 0.2, 0.35, 0.6, 1.0)
 """Of a task's problems, answered at the end of each round: a student far from its threshold is seen through early."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from distill.gate_sections import Gate, GateTask
 from distill.records import Check, Outcome, Score
+from distill.statistics import spread
 from evals.advice import Asked, shared_order, spread_of_differences, what_decides
 from evals.sequential import Decision, Rule, decide
-from evals.statistics import spread
 
 MAX_UNVERIFIED = 0.02
 """The share of samples that the verifier may leave unjudged before nothing is concluded from a score."""

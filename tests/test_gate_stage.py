@@ -1,9 +1,6 @@
 """How the stage `gate` asks each model: a base by its own template, a server within its budget."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +12,19 @@ from distill.recipe import Recipe
 from distill.records import Completion, Engine, Request, Sampling
 from distill.road import Road
 from distill.run import Run
+from tests.chat_server import Body, ChatServer, serving
 
 
-class Server(ThreadingHTTPServer):
-    """Answers every question with a bare answer, without any thinking; counts what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = 0
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked += 1
-        choice = {"finish_reason": "stop", "message": {"content": "\\boxed{7}"}}
-        usage = {"prompt_tokens": 10, "completion_tokens": 90}
-        text = json.dumps({"model": "r1", "choices": [choice], "usage": usage}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments: Any) -> None:
-        """Silent."""
+def bare(body: Body) -> tuple[int, Body]:
+    """Answers every question with a bare answer, without any thinking."""
+    choice = {"finish_reason": "stop", "message": {"content": "\\boxed{7}"}}
+    return 200, {"model": "r1", "choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 90}}
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+def server() -> Iterator[ChatServer]:
+    with serving(bare) as made:
+        yield made
 
 
 def road(tmp_path: Path, teacher: dict[str, Any]) -> Road:
@@ -68,11 +40,11 @@ def road(tmp_path: Path, teacher: dict[str, Any]) -> Road:
     return Road(Recipe.model_validate(recipe), Run(tmp_path / "runs" / "x"), lambda line: None)
 
 
-def asked(server: Server, **budget: Any) -> dict[str, Any]:
+def asked(server: ChatServer, **budget: Any) -> dict[str, Any]:
     return {
         "kind": "endpoint",
         "model": "r1",
-        "base_url": f"http://127.0.0.1:{server.server_port}/v1",
+        "base_url": server.url,
         "concurrency": 1,
         **({"budget": budget} if budget else {}),
     }
@@ -103,19 +75,19 @@ def test_a_base_is_asked_by_its_own_template_and_a_student_thinks(
     assert base.content != student.content, "asked otherwise, the same weights are another model"
 
 
-def test_a_teacher_that_once_does_not_think_is_still_measured(server: Server, tmp_path: Path) -> None:
+def test_a_teacher_that_once_does_not_think_is_still_measured(server: ChatServer, tmp_path: Path) -> None:
     [found] = ask(teacher(road(tmp_path, asked(server))), 1)
     assert isinstance(found, Completion) and found.answer == "\\boxed{7}" and not found.unfinished
 
 
-def test_the_gate_keeps_to_a_servers_budget_also_when_it_is_begun_again(server: Server, tmp_path: Path) -> None:
+def test_the_gate_keeps_to_a_servers_budget_also_when_it_is_begun_again(server: ChatServer, tmp_path: Path) -> None:
     """At its worst a request has 165 tokens, and each cost 100: of 400 three fit, and then not one more."""
     here = road(tmp_path, asked(server, max_tokens=400))
     with pytest.raises(EngineError, match="300 of max_tokens: 400 are spent on it"):
         ask(teacher(here), 10)
-    assert server.asked == 3
+    assert len(server.bodies) == 3
     with pytest.raises(EngineError, match="or take this model out"):
         ask(teacher(here), 10)
-    assert server.asked == 3
+    assert len(server.bodies) == 3
     raised = road(tmp_path, asked(server, max_tokens=1000))
     assert len(ask(teacher(raised), 3)) == 3

@@ -16,7 +16,7 @@ from distill.errors import InputError, ShardError
 from distill.leaderboard import Board, board, compare, gated
 from distill.records import Check, GateReport, Score
 from distill.run import write_json
-from evals.statistics import Difference
+from distill.statistics import Difference
 from tests.browser import dom, hostile, strange, title, visits
 from tests.made_run import Made, make
 

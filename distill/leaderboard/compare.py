@@ -1,7 +1,7 @@
 """What differs by more than chance: takes the rows, gives every comparison that is drawn on the board.
 
 Two scores are compared by problem where one model answered all problems that the other did, else as two samples
-(`evals.statistics.difference`). Chances add up over many comparisons, so each family of them is corrected by Holm's
+(`distill.statistics.difference`). Chances add up over many comparisons, so each family of them is corrected by Holm's
 method (Holm, 1979, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6):
 the chance that any mark of the family is wrong stays below one minus the confidence. Where the reference is the best of
 a task, it was chosen by the same figures, and any pair of the task's rows could have been the one: all are counted.
@@ -13,7 +13,7 @@ from math import comb
 
 from distill.leaderboard.protocol import protocol_of, usual_protocol
 from distill.leaderboard.rows import Row
-from evals.statistics import Difference, difference, share_bounds
+from distill.statistics import Difference, difference, share_bounds
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from distill.catalogue import info
 from distill.tasknames import RG_PREFIX
 
 
@@ -18,28 +19,26 @@ class Benchmark:
     whole: bool = True
 
 
-_KNOWN = {
-    "distill_gsm8k": Benchmark("openai/gsm8k", "GSM8K", "main", "test", 1319),
-    "distill_math500": Benchmark("HuggingFaceH4/MATH-500", "MATH-500", None, "test", 500),
-    "distill_aime24": Benchmark("HuggingFaceH4/aime_2024", "AIME 2024", None, "train", 30),
-    "distill_aime25": Benchmark("math-ai/aime25", "AIME 2025", None, "test", 30),
-    "distill_amc23": Benchmark("math-ai/amc23", "AMC 2023", None, "test", 40),
-    "distill_gpqa_diamond": Benchmark("Idavidrein/gpqa", "GPQA diamond", "gpqa_diamond", "train", 198),
-    "distill_bbh_logic": Benchmark("SaylorTwift/bbh", "BBH, its tasks of logic", None, "test", 2750, whole=False),
-    "distill_knights_knaves": Benchmark(
-        "K-and-K/knights-and-knaves", "Knights and knaves, 3 to 7 people", "test", "3ppl to 7ppl", 500, whole=False
-    ),
-    "distill_mmlu_pro_logic": Benchmark(
-        "TIGER-Lab/MMLU-Pro", "MMLU-Pro, its subjects of logic", None, "test", 2010, whole=False
-    ),
-    "distill_logiqa2": Benchmark(
-        "baber/logiqa2", "LogiQA 2.0, in generative form", "logiqa2", "test", 1572, whole=False
-    ),
+_NAMES = {
+    "distill_gsm8k": ("GSM8K", True),
+    "distill_math500": ("MATH-500", True),
+    "distill_aime24": ("AIME 2024", True),
+    "distill_aime25": ("AIME 2025", True),
+    "distill_amc23": ("AMC 2023", True),
+    "distill_gpqa_diamond": ("GPQA diamond", True),
+    "distill_bbh_logic": ("BBH, its tasks of logic", False),
+    "distill_knights_knaves": ("Knights and knaves, 3 to 7 people", False),
+    "distill_mmlu_pro_logic": ("MMLU-Pro, its subjects of logic", False),
+    "distill_logiqa2": ("LogiQA 2.0, in generative form", False),
 }
+"""What the catalogue does not say of a task: its name on a card, and whether it is the whole of its data set."""
 PROCEDURAL = "reasoning-gym"
 
 
 def benchmark(task: str) -> Benchmark:
     """A task of the gate; a procedural one is reasoning-gym's own family."""
+    if task in _NAMES and (hub := info(task).hub) is not None:
+        name, whole = _NAMES[task]
+        return Benchmark(hub.path, name, hub.subset, hub.split, info(task).size, whole)
     family = task.removeprefix(RG_PREFIX)
-    return _KNOWN.get(task) or Benchmark(PROCEDURAL, f"reasoning-gym, {family}", family, "test", 0, whole=False)
+    return Benchmark(PROCEDURAL, f"reasoning-gym, {family}", family, "test", 0, whole=False)

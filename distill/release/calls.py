@@ -157,7 +157,7 @@ def _refusal(error: HfHubHTTPError, what: str) -> Trouble:
     elif status == 403:
         text = f"the Hub does not let this token write to {what} ({words}); {LOG_IN}"
     elif status == 404:
-        text = f"the Hub has no {what}, or this token may not see it ({words})"
+        text = f"{what} is not on the Hub, or this token may not see it ({words})"
     elif status in (409, 412):
         text = f"somebody else changed {what} meanwhile ({words}); look at what is there, then run this again"
     elif status == 429:

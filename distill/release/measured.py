@@ -6,11 +6,13 @@ All of them are fractions, as lm-eval and the gate have them.
 from collections.abc import Sequence
 
 from distill.records import Check, GateReport, Score
-from distill.release.figures import difference, interval
 from distill.release.markdown import name, prose, table
 from distill.release.story import Story
+from distill.statistics import difference, share_bounds
 
 QUANTIZED = ("int8", "nf4")
+LEVEL = 0.95
+"""Of every interval on a card, two-sided; the gate decides by one-sided bounds of its own, which stand there, too."""
 
 
 def waivers(reports: Sequence[GateReport]) -> str:
@@ -55,19 +57,26 @@ def scores(story: Story, reports: Sequence[GateReport]) -> str:
 
 
 def _score(who: str, score: Score) -> tuple[str, ...]:
-    low, high = interval(score)
     asked = f"{score.n_problems:,}" + (f" of {score.planned:,}" if score.planned > score.n_problems else "")
     return (
         name(who),
         name(score.task) + (" (in part)" if score.smoke else ""),
         f"{score.value:.3f}",
-        f"{low:.3f} to {high:.3f}",
+        _interval(score),
         _share(score.pass_at_k),
         _share(score.cons_at_k),
         asked,
         str(score.k_samples),
         f"{score.unfinished:.3f}",
     )
+
+
+def _interval(score: Score) -> str:
+    """Two-sided: the same bounds as in the gate, the report and the leaderboard, each at half of the error."""
+    if not score.by_problem:
+        return ""
+    found = share_bounds(list(score.by_problem.values()), (1 + LEVEL) / 2)
+    return f"{found.lower:.3f} to {found.upper:.3f}"
 
 
 def _share(value: float | None) -> str:
@@ -99,14 +108,15 @@ def _sixteen_bit(story: Story, report: GateReport) -> Sequence[Score]:
 
 
 def _gap(ours: Score, theirs: Score) -> tuple[str, str, str]:
-    found = difference(ours, theirs)
-    if found is None:
+    both = ours.by_problem.keys() & theirs.by_problem.keys()
+    if not both:
         return ("not comparable", "", "0")
-    mark = " (clear)" if found.clear else ""
+    found = difference(ours, theirs, LEVEL)
+    mark = (" (clear)" if found.significant else "") + ("" if found.paired else " (not paired: other problems, too)")
     return (
         f"{found.mean:+.3f}{mark}",
         f"{found.low:+.3f} to {found.high:+.3f}",
-        f"{found.problems:,}",
+        f"{len(both):,}",
     )
 
 

@@ -79,7 +79,7 @@ def _cell(found: _Scores, score: Score | None, task: str) -> Content:
 
 
 def _interval(score: Score, confidence: float) -> str:
-    from evals.statistics import share_bounds
+    from distill.statistics import share_bounds
 
     if not score.by_problem:
         return "no interval"
@@ -109,7 +109,7 @@ def _differences(found: _Scores) -> list[Content]:
 def _difference(
     found: _Scores, names: tuple[str, str, str], score: Score | None, other: Score | None
 ) -> Sequence[Content] | None:
-    from evals.statistics import difference
+    from distill.statistics import difference
 
     if score is None or other is None or not score.by_problem or not other.by_problem:
         return None

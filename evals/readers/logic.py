@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from distill.catalogue import info
 from distill.errors import InputError
 from distill.records import Problem
 from distill.tables import ENDINGS, read_rows
-from evals.catalogue import info
 from evals.readers.rows import Rows, files_of, filled, listed, prompt, words
 
 BBH_LOGIC = (

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.catalogue import info
 from distill.errors import InputError
 from distill.records import storable
 from distill.tables import ENDINGS, Row, read_rows, text_of
-from evals.catalogue import info
 
 Rows = Iterator[tuple[str, Row]]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import betabinom, binom
 
-from evals.bounded import chance_below
+from distill.bounded import chance_below
 from evals.sequential import levels, looks
 
 Floats = npt.NDArray[np.float64]

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distill.catalogue import catalogue, info, lines
 from distill.curate.verify import VerifierPool
 from distill.errors import InputError
 from distill.gate_sections import GateTask
 from distill.tasknames import RG_DIFFICULTY, RG_PREFIX, SUITES, TASK_DOMAINS, default_repeats
 from evals import benchmarks, questions
-from evals.catalogue import catalogue, info, lines
 from evals.readers import choices
 
 QUESTIONS = {

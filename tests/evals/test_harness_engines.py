@@ -3,12 +3,10 @@
 import importlib.util
 import json
 import random
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from distill.errors import EngineError
 from distill.samples import read_samples
 from distill.teacher_sections import EndpointTeacher
 from evals import Subject, evaluate
+from tests.chat_server import Body, ChatServer, serving
 
 _spec = importlib.util.spec_from_file_location("evals_measuring", Path(__file__).with_name("measuring.py"))
 assert _spec is not None and _spec.loader is not None
@@ -46,60 +45,29 @@ def test_batch_size_and_order_change_no_sample(tmp_path: Path) -> None:
     assert len({completion.reasoning + completion.answer for completion in found[0].values()}) > 8
 
 
-class Server(ThreadingHTTPServer):
-    """A chat completions server: answers 7, or with HTTP 500 where the prompt holds `bad`; keeps what it was sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.bodies: list[dict[str, Any]] = []
-        self.bad = ""
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.bodies.append(body)
-        failing = bool(self.server.bad) and self.server.bad in body["messages"][0]["content"]
-        message = {"role": "assistant", "content": f"I drew {body['seed']}.</think>\\boxed{{7}}"}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        usage = {"prompt_tokens": 5, "completion_tokens": 12}
-        answer = {"error": "overloaded"} if failing else {"model": body["model"], "choices": [choice], "usage": usage}
-        text = json.dumps(answer).encode()
-        self.send_response(500 if failing else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments: Any) -> None:
-        """Silent."""
+def drawn(body: Body, bad: str = "") -> tuple[int, Body]:
+    """Answers 7 and the seed, or HTTP 500 where the prompt holds `bad`."""
+    if bad and bad in body["messages"][0]["content"]:
+        return 500, {"error": "overloaded"}
+    message = {"role": "assistant", "content": f"I drew {body['seed']}.</think>\\boxed{{7}}"}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}
+    return 200, {"model": body["model"], "choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 12}}
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+def server() -> Iterator[ChatServer]:
+    with serving(drawn) as made:
+        yield made
 
 
-def served(server: Server) -> Subject:
+def served(server: ChatServer) -> Subject:
     section = EndpointTeacher(
         kind="endpoint", model="org/student", base_url=server.url, max_retries=0, concurrency=4, timeout_s=20
     )
     return Subject("bf16", "served", lambda: engines.connect(section, reasons=False))
 
 
-def test_every_repeat_carries_a_seed_of_its_own_on_the_wire(server: Server, tmp_path: Path) -> None:
+def test_every_repeat_carries_a_seed_of_its_own_on_the_wire(server: ChatServer, tmp_path: Path) -> None:
     section = measuring.gate(measuring.files(tmp_path / "data"), repeats=5)
     scores = evaluate(
         served(server), section, measuring.verifier, tmp_path / "run", tmp_path / "store", say=lambda line: None
@@ -118,9 +86,9 @@ def test_every_repeat_carries_a_seed_of_its_own_on_the_wire(server: Server, tmp_
     assert told["providers"] == ["127.0.0.1"] and told["seeds"] == [40, 41, 42, 43, 44]
 
 
-def test_a_failed_request_fails_the_evaluation_and_the_rest_is_kept(server: Server, tmp_path: Path) -> None:
+def test_a_failed_request_fails_the_evaluation_and_the_rest_is_kept(server: ChatServer, tmp_path: Path) -> None:
     section = measuring.gate(measuring.files(tmp_path / "data"), repeats=2)
-    server.bad = "What is 1"
+    server.answer = partial(drawn, bad="What is 1")
 
     def run() -> None:
         evaluate(
@@ -135,7 +103,7 @@ def test_a_failed_request_fails_the_evaluation_and_the_rest_is_kept(server: Serv
     good = {key for key in asked if "What is 1" not in key[0]}
     [journal] = (tmp_path / "store").glob("*/answers.jsonl")
     assert len(journal.read_text().splitlines()) == len(good) >= 2
-    server.bad, before = "", len(server.bodies)
+    server.answer, before = drawn, len(server.bodies)
     run()
     again = {(body["messages"][0]["content"], body["seed"]) for body in server.bodies[before:]}
     assert not again & good and len(server.bodies) - before == 6 - len(good) + 2

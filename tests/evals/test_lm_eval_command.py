@@ -12,11 +12,11 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 from distill import procedural
+from distill.catalogue import catalogue, info
 from distill.quickstart import __file__ as quickstart
 from distill.records import DIRECTIVE
 from distill.tasknames import RG_DIFFICULTY, RG_PREFIX, SUITES, TASK_DOMAINS, default_repeats
 from evals import metrics
-from evals.catalogue import catalogue, info
 
 TASKS = Path(metrics.__file__).parent / "tasks"
 NAMES = [task["name"] for task in catalogue()]

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import bdtrc, betainc
 
 from distill.gate_sections import Gate
+from distill.statistics import Spread
 from evals.power import (
     Design,
     Forecast,
@@ -22,7 +23,6 @@ from evals.power import (
     samples_needed,
 )
 from evals.sequential import levels, looks
-from evals.statistics import Spread
 
 _spec = importlib.util.spec_from_file_location("evals_simulated", Path(__file__).with_name("simulated.py"))
 simulated = importlib.util.module_from_spec(_spec)

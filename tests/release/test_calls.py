@@ -28,7 +28,7 @@ def _within(error: Exception) -> RuntimeError:
         (_refused(403, "Private repository storage limit reached"), "no room for org/student", False),
         (_refused(402), "no room", False),
         (_refused(413), "no room", False),
-        (_refused(404), "has no org/student", False),
+        (_refused(404), "org/student is not on the Hub", False),
         (_refused(412, "A commit has happened since"), "somebody else changed org/student", False),
         (_refused(400, "bad name"), "answers 400 for org/student (bad name)", False),
         (_refused(429), "asks for fewer requests", True),

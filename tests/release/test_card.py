@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from markdown_it import MarkdownIt
 
 from distill import shards
 from distill.recipe import model_path
-from distill.records import Kept
+from distill.records import Kept, Score
+from distill.release import measured
 from distill.release.card import model_card, records_card, traces_card
-from distill.release.figures import difference, interval
 from distill.release.markdown import name, prose, table
+from distill.statistics import share_bounds
 from tests.release import made, told
 
 HUB: dict[str, Any] = {"repo": "org/student", "tag": "v2", "records": "org/student-evals"}
@@ -80,7 +82,7 @@ def test_the_card_tells_the_whole_story() -> None:
     for part in (
         *("`deepseek-ai/DeepSeek-R1`", "`Parasail`", "2026-11-01", "2026-11-02", "nf4", "$9.50", "$10.25", "14.50 GiB"),
         *("| `contaminated` (stands in a task of the gate) | 7 | 0.4% |", "593", "5 by ngram, 2 by whole"),
-        *("0.750 | 0.726 to 0.774", "| 1,319 | 4 |", "at most 32,768 tokens", "0.730 to 0.770", "+0.250"),
+        *("0.750 | 0.726 to 0.773", "| 1,319 | 4 |", "at most 32,768 tokens", "0.730 to 0.770", "+0.250"),
         *("sampling", "1,200 of 1,800 traces kept", "MIT License", "Not measured beside it"),
         *("`distill_mmlu_pro_logic` is MMLU-Pro, its subjects of logic", "Not asked: `distill_aime24`"),
         *("\\boxed{}", 'subfolder": "nf4"', '"revision": "v2"', "bitsandbytes", "org/student-evals/tree/v2"),
@@ -262,30 +264,46 @@ def test_names_are_code_unless_they_are_odd() -> None:
     assert table(("a", "b"), []) == "None."
 
 
+def interval(score: Score) -> tuple[float, float]:
+    low, high = measured._interval(score).split(" to ")
+    return float(low), float(high)
+
+
 def test_intervals_are_clustered_and_never_nothing() -> None:
     low, high = interval(told.score("distill_gsm8k", "math", 1319, 0.75))
     assert 0.72 < low < 0.73 and 0.77 < high < 0.78
     few_low, few_high = interval(told.score("distill_gsm8k", "math", 3, 0.75))
-    assert few_high - few_low > 1.9 * (high - low), "Student's t at two degrees of freedom"
-    alike = told.score("distill_gsm8k", "math", 10, 1.0)
-    low, high = interval(type(alike)(**{**vars(alike), "stderr": 0.0}))
-    assert 0.70 < low < 0.74 and high == 1.0, "Wilson: ten of ten"
+    assert few_high - few_low > 1.9 * (high - low), "three problems tell little"
+    low, high = interval(told.score("distill_gsm8k", "math", 10, 1.0))
+    assert low == pytest.approx(0.025**0.1, abs=5e-4) and high == 1.0, "Clopper and Pearson: ten of ten"
+
+
+def test_the_card_has_the_intervals_of_the_leaderboard() -> None:
+    score = told.score("distill_gsm8k", "math", 40, 0.75)
+    bounds = share_bounds(list(score.by_problem.values()), 0.975)
+    assert interval(score) == pytest.approx((bounds.lower, bounds.upper), abs=5e-4)
 
 
 def test_differences_are_paired_and_bounded_where_all_are_alike() -> None:
     ours, theirs = told.score("distill_gsm8k", "math", 40, 0.75), told.score("distill_gsm8k", "math", 40, 0.5)
-    alike = difference(ours, theirs)
-    assert alike is not None and alike.problems == 40 and abs(alike.mean - 0.25) < 1e-9
-    assert alike.clear and alike.low < 0.25 < alike.high
-    few = difference(
-        *(type(s)(**{**vars(s), "by_problem": dict(list(s.by_problem.items())[:3])}) for s in (ours, theirs))
-    )
-    assert few is not None and not few.clear, "three problems that agree show nothing yet"
-    mixed = {f"p{at}": at % 4 / 4 for at in range(40)}
-    told_apart = difference(type(ours)(**{**vars(ours), "by_problem": mixed}), theirs)
-    assert told_apart is not None and told_apart.low < told_apart.mean < told_apart.high
-    alone = type(ours)(**{**vars(ours), "by_problem": {"p0": 1.0}})
-    assert difference(alone, theirs) is None
+    ours = replace(ours, by_problem={name: value / 2 + 0.25 for name, value in ours.by_problem.items()})
+    theirs = replace(theirs, by_problem={name: value - 0.25 for name, value in ours.by_problem.items()})
+
+    def gap(ours: Score, theirs: Score) -> tuple[float, bool, float, float, str]:
+        said, bounds, problems = measured._gap(ours, theirs)
+        low, high = map(float, bounds.split(" to "))
+        return float(said.split()[0]), "(clear)" in said, low, high, problems
+
+    mean, clear, low, high, problems = gap(ours, theirs)
+    assert problems == "40" and abs(mean - 0.25) < 1e-9
+    assert clear and low < 0.25 < high
+    few = [replace(one, by_problem=dict(list(one.by_problem.items())[:3])) for one in (ours, theirs)]
+    assert not gap(*few)[1], "three problems that agree show nothing yet"
+    mixed = replace(ours, by_problem={f"p{at}": at % 4 / 4 for at in range(40)})
+    mean, _, low, high, _ = gap(mixed, theirs)
+    assert low < mean < high
+    assert not gap(replace(ours, by_problem={"p0": 1.0}), theirs)[1], "one problem shows nothing"
+    assert measured._gap(replace(ours, by_problem={"elsewhere": 1.0}), theirs) == ("not comparable", "", "0")
 
 
 def test_datasets_reads_the_records_by_task_and_by_who_answered(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import yaml
 from huggingface_hub import HfApi, parse_eval_result_entries
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
+from distill.catalogue import info
 from distill.release.benchmarks import benchmark
 from distill.release.results import Board, boards, eval_results_files, in_percent, model_index, task_ids
 from distill.tasknames import TASK_DOMAINS
-from evals.catalogue import info
 from tests.release import told
 from tests.release.board_server import entries, serving
 

@@ -53,7 +53,7 @@ def folder(**changes: Any) -> Recipe:
 
 
 def score(task: str, domain: Any, n: int, value: float = 0.75, k: int = 4, **more: Any) -> Score:
-    by_problem = {f"p{at}": min(1.0, max(0.0, value + (0.2 if at % 2 else -0.2))) for at in range(min(n, 40))}
+    by_problem = {f"p{at}": float((at + 1) * value // 1 > at * value // 1) for at in range(n)}  # so many are right
     given: dict[str, Any] = {"planned": n, "pass_at_k": 0.9, "cons_at_k": 0.8, "smoke": False, **more}
     return Score(task, domain, f"avg@{k}", value, 0.012, n, k, 0.02, by_problem, **given)
 

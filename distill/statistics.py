@@ -2,7 +2,7 @@
 
 A problem is the unit: its k samples are one cluster, and their mean is one observation, so that samples which agree are
 not counted k times. Clustering and pairing by problem: Miller, 2024, "Adding Error Bars to Evals" (arXiv 2411.00640).
-The bounds are Gaffke's (`evals.bounded`), which for one sample per problem are Clopper and Pearson's exact ones; they
+The bounds are Gaffke's (`distill.bounded`), which for one sample per problem are Clopper and Pearson's exact ones; they
 hold where counts are small, and where no error was seen.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
+from distill.bounded import lower_bound
 from distill.records import Score
-from evals.bounded import lower_bound
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from scipy.integrate import quad
 from scipy.special import betainc, betaincinv
 from scipy.stats import beta, multinomial
 
-from evals import bounded
-from evals.bounded import chance_below, lower_bound
+from distill import bounded
+from distill.bounded import chance_below, lower_bound
 
 
 @pytest.mark.parametrize(("n", "wrong"), [(1, 0), (5, 0), (5, 2), (30, 0), (30, 1), (30, 15), (500, 10), (20_000, 3)])

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from distill.records import Score
-from evals.statistics import difference, mean_and_stderr, mean_bounds, paired_drop, share_bounds, spread
+from distill.statistics import difference, mean_and_stderr, mean_bounds, paired_drop, share_bounds, spread
 
 
 def score(by_problem, task="distill_gsm8k"):
