@@ -8,9 +8,8 @@ lm-eval's columns, each problem's line holds, for its k samples in order, `seeds
 
 import functools
 import json
-import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 
 from distill import __version__
 from distill.gate_sections import Gate, GateTask
-from distill.run import write_json
+from distill.run import write_json, write_lines
 from evals import scoring
 from evals.lm import BOOTSTRAP
 from evals.metrics import Mark
@@ -80,20 +79,6 @@ def write(folder: Path, evidence: Evidence, gate: Gate, results: Mapping[str, An
     lines = (_line(sample, gate.seed) for sample in samples)
     write_lines(folder / f"samples_{task.task}_{stamp}.jsonl", lines)
     write_json(folder / f"results_{stamp}.json", json.loads(json.dumps(whole, default=handle_non_serializable)))
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes lines under a temporary name, flushes them to the disk, and renames; they need not fit into one text."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    os.replace(partial, path)
 
 
 def _told(evidence: Evidence, gate: Gate, samples: Samples) -> dict[str, Any]:
