@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.errors import DistillError
-from students.losses import CHUNK_LOGITS, chunked, rows_per_chunk
+from students.losses import chunked
 
 ZERO = -1e30
 """The logarithm of a bucket without mass: its exponential is 0, and unlike -inf it may be subtracted and multiplied."""
@@ -67,7 +67,7 @@ def chunked_distillation(
     targets: Targets,
     mixture: Mixture,
     vocabulary: int,
-    chunk_logits: int = CHUNK_LOGITS,
+    chunk: int = 0,
 ) -> Tensor:
     """The mixture's loss in nats, summed over the N positions, as a float32 scalar.
 
@@ -79,9 +79,8 @@ def chunked_distillation(
     a temperature is applied, so that a support of all tokens gives the dense divergence. The teacher's buckets are
     normalized.
 
-    Logits are float32, and no more than about two times `chunk_logits` of them exist at once. Gradients are taken in
-    the forward pass, as `losses.chunked_cross_entropy` takes them, and only those that are wanted; it can be
-    differentiated once. Raises DistillError for a support with tokens that the student has not.
+    It is made in chunks and differentiated as `losses.chunked` says, in float32 from the logits on. Raises DistillError
+    for a support with tokens that the student has not.
     """
     if targets.ids_NK.numel() and (largest := int(targets.ids_NK.max())) >= vocabulary:
         raise DistillError(
@@ -92,7 +91,7 @@ def chunked_distillation(
     def loss_and_slope(logits_CV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         return _loss_and_slope(logits_CV, _Teacher.of(targets.rows(rows), mixture, vocabulary), mixture)
 
-    return chunked(hidden_ND, head_weight_VD, loss_and_slope, rows_per_chunk(head_weight_VD.shape[0], chunk_logits))
+    return chunked(hidden_ND, head_weight_VD, loss_and_slope, chunk)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from torch.autograd.function import once_differentiable
 
 from students.products import HeadProducts
 
-CHUNK_LOGITS = 2**25
-"""So many logits exist at once, 128 MiB in float32, whatever the vocabulary: 220 positions at V = 152 thousand. Twice
-as many were 10 % faster on a CPU; a quarter, half as fast, since the head's weights are read anew for each chunk."""
+STRIP_LOGITS = 2**21
+"""The loss is taken in float32 for so many of a chunk's logits at a time on a CPU, 8 MiB, which its caches hold."""
+GPU_STRIP_LOGITS = 2**25
+"""The same on a GPU, which wants more to do at a time."""
 LossAndSlope = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 """Takes logits_CV in float32, which are its own to change, and the positions that they are of; gives the summed loss
 and slope_CV, its slope by the logits."""
@@ -24,22 +25,20 @@ def chunked_cross_entropy(hidden_ND: Tensor, head_weight_VD: Tensor, targets_N: 
     """The cross entropy in nats, summed over the N positions, as a float32 scalar.
 
     Equal to `F.cross_entropy(hidden_ND @ head_weight_VD.T, targets_N, reduction="sum")`, with the softmax in float32.
-    `chunk` positions are taken at once, as many as `rows_per_chunk` says by default.
+    The head's products are made for `chunk` positions at once, by default as many as `chunked` says.
     """
 
     def loss_and_slope(logits_CV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         return _cross_entropy(logits_CV, targets_N[rows])
 
-    return chunked(hidden_ND, head_weight_VD, loss_and_slope, chunk or rows_per_chunk(head_weight_VD.shape[0]))
+    return chunked(hidden_ND, head_weight_VD, loss_and_slope, chunk)
 
 
-def rows_per_chunk(vocabulary: int, logits: int = CHUNK_LOGITS) -> int:
-    """Positions whose logits over `vocabulary` rows of a head exist at once, at least one."""
-    return max(1, logits // vocabulary)
-
-
-def chunked(hidden_ND: Tensor, head_weight_VD: Tensor, loss_and_slope: LossAndSlope, chunk: int) -> Tensor:
+def chunked(hidden_ND: Tensor, head_weight_VD: Tensor, loss_and_slope: LossAndSlope, chunk: int = 0) -> Tensor:
     """A loss of the logits hidden_ND @ head_weight_VD.T, summed over the positions, as a float32 scalar.
+
+    The head's products are made for `chunk` positions at once, by default as many as `products.CHUNK_BYTES`
+    hold; of these the loss is taken for as many at a time as STRIP_LOGITS hold.
 
     Both gradients are taken in the forward pass, chunk by chunk, so that no chunk's logits are made twice
     (Hsu et al., 2024, "Liger Kernel", arXiv 2410.10989, section 3.2), and only those that are wanted. It can be
@@ -54,23 +53,31 @@ class _Chunked(torch.autograd.Function):
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, loss_and_slope: LossAndSlope, chunk: int) -> Tensor:
         wants_hidden, wants_head = ctx.needs_input_grad[:2]
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
-        grad_ND = torch.empty_like(hidden_ND) if wants_hidden else None
-        grad_VD = torch.zeros_like(head_VD, dtype=torch.float32) if wants_head else None
-        products = HeadProducts(hidden_ND, head_VD, chunk)
-        for start in range(0, hidden_ND.shape[0], chunk):
-            rows = slice(start, start + chunk)
-            loss, slope_CV = loss_and_slope(products.logits_of(hidden_ND[rows]), rows)
-            total += loss
-            products.take(slope_CV, hidden_ND[rows], None if grad_ND is None else grad_ND[rows], grad_VD)
-            del slope_CV  # before the next chunk's is made
-        ctx.save_for_backward(grad_ND, None if grad_VD is None else grad_VD.to(head_VD.dtype))
+        products = HeadProducts(hidden_ND, head_VD, wants_hidden, wants_head, chunk)
+        strip = _rows_per_strip(head_VD)
+        for start in range(0, hidden_ND.shape[0], products.chunk):
+            logits_CV = products.logits_of(start)
+            for first, logits_SV in enumerate(torch.split(logits_CV, strip)):
+                rows = slice(start + first * strip, start + first * strip + len(logits_SV))
+                loss, slope_SV = loss_and_slope(logits_SV.float(), rows)
+                total += loss
+                if slope_SV.data_ptr() != logits_SV.data_ptr() and (wants_hidden or wants_head):
+                    logits_SV.copy_(slope_SV)
+            products.take(logits_CV, start)
+        ctx.grads = products.grad_ND, products.grad_VD
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        scaled = [None if grad is None else grad * grads[0].to(grad.dtype) for grad in ctx.saved_tensors]
+        scaled = [None if grad is None else grad.mul_(grads[0].to(grad.dtype)) for grad in ctx.grads]
+        del ctx.grads  # they were scaled in place
         return (*scaled, None, None)
+
+
+def _rows_per_strip(head_VD: Tensor) -> int:
+    logits = STRIP_LOGITS if head_VD.device.type == "cpu" else GPU_STRIP_LOGITS
+    return max(1, logits // head_VD.shape[0])
 
 
 def _cross_entropy(logits_CV: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+CHUNK_BYTES = 2**27
+"""A head's logits in so many bytes are made at once, whatever the vocabulary: 440 positions in 16 bits at V = 152
+thousand. With half as many the products took a tenth longer, since the head's weights are read anew for each chunk."""
+TRAINED_CHUNK_BYTES = 2**29
+"""The same for a head that is trained in 16 bits: positions that fit into one chunk need no sum of their gradients in
+float32, which takes as much by itself."""
 BLOCK = 2**23
-"""Elements of a head's rows that are copied to float32 at once, 32 MiB."""
+"""Elements of a head's rows that are copied to float32 at once for a product, 32 MiB."""
+ADDED_BLOCK = 2**20
+"""The same for a sum: 4 MiB, which a processor's caches hold."""
 _PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.bmm.default, torch.ops.aten.addmm.default}
 
 
@@ -27,55 +35,73 @@ def _without_instructions() -> bool:
 
 class HeadProducts:
     """A head's products with the positions of a chunk, chunk after chunk, in buffers that are made once: what is asked
-    of the system for every chunk is cleared anew, page by page, which took as long as the products."""
+    of the system for every chunk is cleared anew, page by page, which took as long as the products.
 
-    def __init__(self, hidden_ND: Tensor, head_VD: Tensor, chunk: int) -> None:
-        shape = min(chunk, hidden_ND.shape[0]), head_VD.shape[0]
-        self._head_VD = head_VD
-        self._logits_CV = torch.empty(shape, dtype=torch.float32, device=head_VD.device)
-        plain = head_VD.dtype == torch.float32 or _slow(head_VD)
-        self._half_CV = None if plain else torch.empty(shape, dtype=head_VD.dtype, device=head_VD.device)
-        self._made_VD: Tensor | None = None
+    `grad_ND` and `grad_VD`, None where one is not wanted, are whole when all chunks were taken.
+    """
 
-    def logits_of(self, hidden_CD: Tensor) -> Tensor:
-        """hidden_CD @ head_VD.T in float32; the next chunk's are written over them."""
-        head_VD, logits_CV = self._head_VD, self._logits_CV[: hidden_CD.shape[0]]
-        if self._half_CV is not None:
-            half_CV = self._half_CV[: hidden_CD.shape[0]]
-            return logits_CV.copy_(torch.mm(hidden_CD, head_VD.T, out=half_CV))
+    def __init__(
+        self, hidden_ND: Tensor, head_VD: Tensor, wants_hidden: bool, wants_head: bool, chunk: int = 0
+    ) -> None:
+        """`chunk` is the most positions to a chunk, by default as many as CHUNK_BYTES hold."""
+        positions, vocabulary = max(1, hidden_ND.shape[0]), head_VD.shape[0]
+        self._hidden_ND, self._head_VD = hidden_ND, head_VD
+        self._half = head_VD.dtype != torch.float32 and not _slow(head_VD)
+        dtype = head_VD.dtype if self._half else torch.float32
+        room = TRAINED_CHUNK_BYTES if self._half and wants_head else CHUNK_BYTES
+        chunk = chunk or max(1, room // dtype.itemsize // vocabulary)
+        self.chunk = -(-positions // -(-positions // chunk))  # as few chunks, of like size
+        self._logits_CV = torch.empty(self.chunk, vocabulary, dtype=dtype, device=head_VD.device)
+        self.grad_ND = torch.empty_like(hidden_ND) if wants_hidden else None
+        self._product_VD = torch.empty_like(head_VD) if wants_head and self._half else None
+        self.grad_VD = self._product_VD
+        if wants_head and not (self._half and self.chunk == len(hidden_ND)):  # else the only product is the gradient
+            self.grad_VD = torch.zeros_like(head_VD, dtype=torch.float32)
+
+    def logits_of(self, start: int) -> Tensor:
+        """The logits of the chunk from that position on, in 16 bits or in float32; the next chunk's are written over
+        them."""
+        hidden_CD, head_VD = self._hidden_ND[start : start + self.chunk], self._head_VD
+        logits_CV = self._logits_CV[: hidden_CD.shape[0]]
+        if self._half:
+            return torch.mm(hidden_CD, head_VD.T, out=logits_CV)
         hidden_CD = hidden_CD.float()
         for rows in _blocks(head_VD) if _slow(head_VD) else [slice(None)]:
             torch.mm(hidden_CD, head_VD[rows].float().T, out=logits_CV[:, rows])
         return logits_CV
 
-    def take(self, slope_CV: Tensor, hidden_CD: Tensor, grad_CD: Tensor | None, grad_VD: Tensor | None) -> None:
-        """Writes slope_CV @ head_VD into grad_CD and adds slope_CV.T @ hidden_CD to the float32 grad_VD; None leaves
-        one out. The slope is in float32, the products are made in the head's dtype."""
-        if self._half_CV is not None:
-            self._take_half(self._half_CV[: len(slope_CV)].copy_(slope_CV), hidden_CD, grad_CD, grad_VD)
-            return
-        if grad_CD is not None:
-            slope_CD = slope_CV.new_zeros(grad_CD.shape)
-            for rows in _blocks(self._head_VD) if _slow(self._head_VD) else [slice(None)]:
-                slope_CD.addmm_(slope_CV[:, rows], self._head_VD[rows].float())
-            grad_CD.copy_(slope_CD)
-        if grad_VD is not None:
-            grad_VD.addmm_(slope_CV.T, hidden_CD.float())  # without a second buffer of the head's size
+    def take(self, slope_CV: Tensor, start: int) -> None:
+        """Adds to the gradients what a loss with this slope by the chunk's logits gives them."""
+        hidden_CD, head_VD = self._hidden_ND[start : start + self.chunk], self._head_VD
+        if self.grad_ND is not None:
+            grad_CD = self.grad_ND[start : start + self.chunk]
+            if self._half:
+                torch.mm(slope_CV, head_VD, out=grad_CD)
+            else:
+                grad_CD.copy_(self._by_hidden(slope_CV))
+        if self._product_VD is not None:
+            torch.mm(slope_CV.T, hidden_CD, out=self._product_VD)
+            if self.grad_VD is not None and self.grad_VD is not self._product_VD:
+                _add(self.grad_VD, self._product_VD)
+        elif self.grad_VD is not None:
+            self.grad_VD.addmm_(slope_CV.T, hidden_CD.float())  # without a second buffer of the head's size
 
-    def _take_half(self, slope_CV: Tensor, hidden_CD: Tensor, grad_CD: Tensor | None, grad_VD: Tensor | None) -> None:
-        if grad_CD is not None:
-            torch.mm(slope_CV, self._head_VD, out=grad_CD)
-        if grad_VD is not None:
-            if self._made_VD is None:
-                self._made_VD = torch.empty_like(self._head_VD)
-            torch.mm(slope_CV.T, hidden_CD, out=self._made_VD)
-            for rows in _blocks(grad_VD):  # added as they are, two dtypes took three times as long on a CPU
-                grad_VD[rows] += self._made_VD[rows].float()
+    def _by_hidden(self, slope_CV: Tensor) -> Tensor:
+        slope_CD = slope_CV.new_zeros(slope_CV.shape[0], self._head_VD.shape[1])
+        for rows in _blocks(self._head_VD) if _slow(self._head_VD) else [slice(None)]:
+            slope_CD.addmm_(slope_CV[:, rows], self._head_VD[rows].float())
+        return slope_CD
 
 
-def _blocks(head_VD: Tensor) -> Iterator[slice]:
+def _add(sum_VD: Tensor, product_VD: Tensor) -> None:
+    """Adds 16 bits to float32 in blocks: as they are, two dtypes took six times as long on a CPU."""
+    for rows in _blocks(sum_VD, ADDED_BLOCK):
+        sum_VD[rows] += product_VD[rows].float()
+
+
+def _blocks(head_VD: Tensor, elements: int = BLOCK) -> Iterator[slice]:
     """Runs of the head's rows, so that no whole copy of it in float32 is made."""
-    rows = max(1, BLOCK // head_VD.shape[1])
+    rows = max(1, elements // head_VD.shape[1])
     return (slice(start, start + rows) for start in range(0, head_VD.shape[0], rows))
 
 
