@@ -30,9 +30,12 @@ _spec.loader.exec_module(tiny)
 
 FSDP = {"kind": "fsdp"}
 QLORA = {"lora": {"rank": 8}, "quantization": "nf4", "learning_rate": 1e-2}
+KD = {"objective": {"kind": "kd", "cross_entropy": 0.3, "temperature": 2.0}}
 CHOSEN = {"holdout": 0.3, "best_by": "loss", "save_every_steps": 2}
 TRAININGS = {
     "ddp": ({}, {}, 0),
+    "ddp_kd": (KD, {}, 0),
+    "fsdp_kd": (KD, {"distributed": FSDP}, 0),
     "fsdp": ({"gradient_checkpointing": True}, {"distributed": FSDP}, 0),
     "fsdp_qlora": (QLORA | CHOSEN, {"distributed": FSDP | {"reshard": False}}, 3),
 }
@@ -82,6 +85,7 @@ def trained(tmp_path_factory, processes) -> Path:
     }
     rows = tiny.traces(18)
     shards.write_parts(root / "kept", rows, Trace)
+    signals = tiny.signals(root / "signals", tiny.teacher(), rows)
     sections = {name: (die_at, settings | own | more) for name, (own, more, die_at) in TRAININGS.items()}
     (root / "first.json").write_text(json.dumps(sections))
     again = {name: (0, section) for name, (die_at, section) in sections.items() if die_at}
@@ -91,7 +95,7 @@ def trained(tmp_path_factory, processes) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the two processes have; this is set up before the tests' own such setting
     for name, (own, _, _) in TRAININGS.items():
-        tiny.train(Student(**settings | own), rows, root / "alone" / name, print)
+        tiny.train(Student(**settings | own), rows, root / "alone" / name, print, signals=signals)
     torch.set_num_threads(threads)
     return root
 

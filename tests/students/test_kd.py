@@ -5,48 +5,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from distill.errors import DistillError, ShardError
-from distill.signals import SignalSettings, SignalWriter
+from distill.signals import SignalSettings
 from distill.student_sections import Student
-from students.render import render
 
 _spec = importlib.util.spec_from_file_location("students_tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
-ALL = SignalSettings(k=272, mass=1.0, kl_nats=1e-6)
-
 
 @pytest.fixture(scope="module")
 def teacher() -> Any:
-    """A model that is no other's and sure of what it says."""
-    made = tiny.model().eval()
-    with torch.no_grad():
-        for weight in made.parameters():
-            weight += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    return made
-
-
-def dense(model: Any, trace: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """A trace's completion tokens, and a model's log-probabilities of every token at each of them."""
-    made = render(tiny.tokenizer(), trace)
-    with torch.no_grad():
-        logprobs = model(torch.tensor([made.ids])).logits[0].log_softmax(-1)
-    return torch.tensor(made.ids[made.prompt_tokens :]), logprobs[made.prompt_tokens - 1 : -1]
-
-
-def signals(folder: Path, teacher: Any, rows: list[Any], shift: int = 0, settings: SignalSettings = ALL) -> Path:
-    writer = SignalWriter(folder, vocabulary=272, settings=settings, facts={})
-    for trace in rows:
-        targets, logprobs = dense(teacher, trace)
-        ids = np.tile(np.arange(272, dtype=np.int32), (len(targets), 1))
-        writer.add(trace.id, targets.numpy().astype(np.int32) + shift, ids, logprobs.numpy())
-    writer.close()
-    return folder
+    return tiny.teacher()
 
 
 def section(base: str, objective: dict[str, Any], **changes: Any) -> Student:
@@ -62,11 +34,11 @@ def test_the_first_loss_is_the_dense_mixture(base: str, teacher: Any, tmp_path: 
     rows = tiny.traces(5)
     objective = {"cross_entropy": 0.25}
     asked = section(base, objective, batch_tokens=10_000, max_steps=1)
-    tiny.train(asked, rows, tmp_path, print, signals=signals(tmp_path / "signals", teacher, rows))
+    tiny.train(asked, rows, tmp_path, print, signals=tiny.signals(tmp_path / "signals", teacher, rows))
     total, count = 0.0, 0
     for trace in rows:
-        targets, logp = dense(teacher, trace)
-        _, logq = dense(tiny.model().eval(), trace)
+        targets, logp = tiny.dense(teacher, trace)
+        _, logq = tiny.dense(tiny.model().eval(), trace)
         cross_entropy = -logq.gather(1, targets[:, None]).sum()
         total += float(0.25 * cross_entropy + 0.75 * (logp.exp() * (logp - logq)).sum())
         count += len(targets)
@@ -75,7 +47,7 @@ def test_the_first_loss_is_the_dense_mixture(base: str, teacher: Any, tmp_path: 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(base: str, tmp_path: Path) -> None:
     rows = tiny.traces(4)
-    folder = signals(tmp_path / "signals", tiny.model().eval(), rows)
+    folder = tiny.signals(tmp_path / "signals", tiny.model().eval(), rows)
     tiny.train(section(base, {"cross_entropy": 0.0}, max_steps=1), rows, tmp_path, print, signals=folder)
     assert 0 <= losses(tmp_path)[0] < 1e-3  # what the cache lets its rounding cost
 
@@ -95,7 +67,7 @@ LORA = {"lora": {"rank": 16}, "learning_rate": 2e-2, "max_steps": 20}
 )
 def test_the_divergence_falls(base: str, teacher: Any, tmp_path: Path, changes: Any, objective: Any) -> None:
     rows = tiny.traces(12)
-    folder = signals(tmp_path / "signals", teacher, rows, settings=SignalSettings(k=64))
+    folder = tiny.signals(tmp_path / "signals", teacher, rows, settings=SignalSettings(k=64))
     tiny.train(section(base, {"cross_entropy": 0.0, **objective}, **changes), rows, tmp_path, print, signals=folder)
     seen = losses(tmp_path)
     assert seen[-1] < 0.8 * seen[0], seen
@@ -103,7 +75,7 @@ def test_the_divergence_falls(base: str, teacher: Any, tmp_path: Path, changes: 
 
 def test_a_trace_without_signals_is_trained_as_in_sft(base: str, teacher: Any, tmp_path: Path) -> None:
     rows = tiny.traces(4)
-    nothing = signals(tmp_path / "signals", teacher, [tiny.trace("another?")])
+    nothing = tiny.signals(tmp_path / "signals", teacher, [tiny.trace("another?")])
     tiny.train(section(base, {"cross_entropy": 0.0}, max_steps=1), rows, tmp_path / "kd", print, signals=nothing)
     plain = Student(base=base, dtype="float32", learning_rate=5e-3, batch_tokens=1024, max_steps=1)
     tiny.train(plain, rows, tmp_path / "sft", print)
@@ -112,7 +84,7 @@ def test_a_trace_without_signals_is_trained_as_in_sft(base: str, teacher: Any, t
 
 def test_signals_of_other_tokens_and_torn_ones_are_refused(base: str, teacher: Any, tmp_path: Path) -> None:
     rows = tiny.traces(3)
-    other = signals(tmp_path / "other", teacher, rows, shift=-1)
+    other = tiny.signals(tmp_path / "other", teacher, rows, shift=-1)
     with pytest.raises(DistillError, match="are of other tokens than are trained; delete the run's folder `signals`"):
         tiny.train(section(base, {}), rows, tmp_path, print, signals=other)
     (other / "manifest.json").unlink()

@@ -4,17 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from distill import shards
 from distill.records import Checkpoint, Completion, Problem, Sampling, Trace
+from distill.signals import SignalSettings, SignalWriter
 from distill.student_sections import Student
 from students import Job
 from students import train as train_job
+from students.render import render
 from students.trainer import NOT_THE_MODELS, causal_lm, taken
 
+ALL = SignalSettings(k=272, mass=1.0, kl_nats=1e-6)
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -74,6 +78,33 @@ def train(section: Student, rows: Sequence[Trace], folder: Path, say: Callable[[
     """Trains on traces that are written into the folder first, as curation leaves them."""
     shards.write_parts(folder / "kept", rows, Trace)
     return train_job(Job(section, folder / "kept", folder, folder / "cache", say, **more))
+
+
+def teacher() -> Any:
+    """A model that is no other's and sure of what it says."""
+    made = model().eval()
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    return made
+
+
+def dense(model: Any, trace: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """A trace's completion tokens, and a model's log-probabilities of every token at each of them."""
+    made = render(tokenizer(), trace)
+    with torch.no_grad():
+        logprobs = model(torch.tensor([made.ids])).logits[0].log_softmax(-1)
+    return torch.tensor(made.ids[made.prompt_tokens :]), logprobs[made.prompt_tokens - 1 : -1]
+
+
+def signals(folder: Path, of: Any, rows: Sequence[Trace], shift: int = 0, settings: SignalSettings = ALL) -> Path:
+    writer = SignalWriter(folder, vocabulary=272, settings=settings, facts={})
+    for trace in rows:
+        targets, logprobs = dense(of, trace)
+        ids = np.tile(np.arange(272, dtype=np.int32), (len(targets), 1))
+        writer.add(trace.id, targets.numpy().astype(np.int32) + shift, ids, logprobs.numpy())
+    writer.close()
+    return folder
 
 
 def hidden_states(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:

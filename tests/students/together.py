@@ -31,7 +31,7 @@ def dying(step: int):
 def learn(root: Path, name: str, die_at: int, section: dict) -> None:
     if die_at:
         Log.on_log = dying(die_at)
-    train(Job(Student(**section), root / "kept", root / name, root / "cache", print))
+    train(Job(Student(**section), root / "kept", root / name, root / "cache", print, signals=root / "signals"))
 
 
 def run(rank: int, port: int, root: Path, asked: str) -> None:
