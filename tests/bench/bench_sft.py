@@ -1,7 +1,7 @@
 """How fast a student is trained, and in how much memory, beside trl's SFTTrainer on the same work in the same run.
 
 Usage: python tests/bench/bench_sft.py [--peer-python PATH] [--size half|step|small|gpu]
-           [--dtype bfloat16|float32|nf4] [--modes free,pad,pack] [--epochs N] [--chip-tflops N]
+           [--dtype bfloat16|float32|nf4] [--modes free,pad,pack] [--epochs N] [--chip-tflops N] [--shares]
 
 A Qwen2.5-0.5B-shaped model of 12 layers and 16 random documents of 96 to 1,024 tokens, four to a step, AdamW. Each
 trainer runs in a process of its own; tokens per second are of the last epoch, memory is the process's peak. Losses are
@@ -9,6 +9,8 @@ compared step by step, in that type on this size (`loss_gap`) and in float32 on 
 `--size step` is one step of four such documents: without bfloat16 instructions the peer takes ten minutes for it. Then
 4 MB of reasoning are rendered and tokenized by both (`prepare_*`). `--size gpu` is for a machine with one: 24 layers,
 and documents of up to 4,096 tokens; with the chip's peak given, `chip_share` is the share of it that is used.
+`--shares` trains with our trainer alone, each time without one of the things that make it fast (`our_sft.py` says
+which), and its JSON has the tokens per second of each.
 Keys: tokens_per_s, peak_gib, peer_tokens_per_s, peer_peak_gib, ratio, memory_ratio, loss_gap, loss_gap_float32,
 prepare_tokens_per_s, tokenizer_tokens_per_s, peer_prepare_tokens_per_s, prepare_ratio, chip_share.
 """
@@ -25,6 +27,7 @@ from sft_work import SIZES
 
 HERE = Path(__file__).parent
 MODES = ("free", "pad", "pack")
+LAYOUTS = ("packed", "chunked", "padded", "plain")
 
 
 def ran(python: str, script: str, *arguments: str) -> dict[str, Any] | None:
@@ -69,6 +72,17 @@ def chip_share(size_name: str, ours: dict[str, Any], chip_tflops: float) -> floa
     return float(6 * weights * ours["tokens_per_s"] / (chip_tflops * 1e12))
 
 
+def shares(*work: str) -> None:
+    """How fast our trainer is as it is, and without each of the things that make it so."""
+    speeds: dict[str, float] = {}
+    for layout in LAYOUTS:
+        found = ran(sys.executable, "our_sft.py", layout, *work)
+        assert found is not None
+        row(layout, found)
+        speeds[layout] = round(found["tokens_per_s"], 1)
+    print(json.dumps(speeds))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer-python", default=sys.executable)
@@ -77,9 +91,13 @@ def main() -> None:
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--epochs", default="2")
     parser.add_argument("--chip-tflops", type=float, default=None)
+    parser.add_argument("--shares", action="store_true")
     asked = parser.parse_args()
     work = (asked.size, asked.dtype, asked.epochs)
     print(f"{asked.size}, {asked.dtype:20} {'tokens/s':>12} {'peak GiB':>10}   last loss")
+    if asked.shares:
+        shares(*work)
+        return
     ours = ran(sys.executable, "our_sft.py", "packed", *work)
     assert ours is not None
     row("ours", ours)

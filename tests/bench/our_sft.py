@@ -4,6 +4,8 @@ Usage: python our_sft.py LAYOUT SIZE DTYPE EPOCHS, prints one JSON object. LAYOU
 
     packed   as students are trained
     slow     the same, with bfloat16 products as torch makes them on this machine
+    chunked  the same as packed, with the head's gradient summed over chunks of 220 positions (of V = 152 thousand), and
+             the loss of each taken at once
     padded   rows padded to the longest, dense masks
     plain    padded, and the loss of all positions' logits at once
 """
@@ -23,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 import students.trainer
-from students import attention, products
+from students import attention, losses, products
 from students.batches import collate
 from students.documents import Document
 from students.progress import Meter
@@ -49,9 +51,11 @@ def main(layout: str, size_name: str, dtype: str, epochs: int) -> None:
     torch.set_num_threads(2)
     rows = [[Document(torch.tensor(ids, dtype=torch.int32), PROMPT_TOKENS)] for ids in documents(size)]
     student = model(size, dtype)
-    packed = layout in ("packed", "slow") and attention.use(student)
+    packed = layout not in ("padded", "plain") and attention.use(student)
     if layout == "slow":
         products._without_instructions = lambda: False
+    elif layout == "chunked":
+        losses.STRIP_LOGITS, products.TRAINED_CHUNK_BYTES = 2**25, 2**26
     folder = Path(tempfile.mkdtemp())
     arguments = TrainingArguments(
         output_dir=str(folder),
