@@ -1,6 +1,7 @@
 """Next-token losses that never hold the logits of all positions: takes hidden states, gives one summed loss.
 
-Legend: N positions that have a target, D hidden width, V vocabulary, C positions of one chunk.
+Legend: N positions that have a target, D hidden width, V vocabulary, C positions of one chunk, S of one strip
+of a chunk.
 """
 
 from collections.abc import Callable
@@ -64,14 +65,13 @@ class _Chunked(torch.autograd.Function):
                 if slope_SV.data_ptr() != logits_SV.data_ptr() and (wants_hidden or wants_head):
                     logits_SV.copy_(slope_SV)
             products.take(logits_CV, start)
-        ctx.grads = products.grad_ND, products.grad_VD
+        ctx.save_for_backward(products.grad_ND, products.grad_VD)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        scaled = [None if grad is None else grad.mul_(grads[0].to(grad.dtype)) for grad in ctx.grads]
-        del ctx.grads  # they were scaled in place
+        scaled = [None if grad is None else grad.mul_(grads[0].to(grad.dtype)) for grad in ctx.saved_tensors]
         return (*scaled, None, None)
 
 

@@ -48,6 +48,7 @@ class HeadProducts:
         self._hidden_ND, self._head_VD = hidden_ND, head_VD
         self._half = head_VD.dtype != torch.float32 and not _slow(head_VD)
         dtype = head_VD.dtype if self._half else torch.float32
+        self._parts = list(_blocks(head_VD, BLOCK)) if _slow(head_VD) else [slice(None)]
         room = TRAINED_CHUNK_BYTES if self._half and wants_head else CHUNK_BYTES
         chunk = chunk or max(1, room // dtype.itemsize // vocabulary)
         self.chunk = -(-positions // -(-positions // chunk))  # as few chunks, of like size
@@ -66,7 +67,7 @@ class HeadProducts:
         if self._half:
             return torch.mm(hidden_CD, head_VD.T, out=logits_CV)
         hidden_CD = hidden_CD.float()
-        for rows in _blocks(head_VD) if _slow(head_VD) else [slice(None)]:
+        for rows in self._parts:
             torch.mm(hidden_CD, head_VD[rows].float().T, out=logits_CV[:, rows])
         return logits_CV
 
@@ -88,18 +89,18 @@ class HeadProducts:
 
     def _by_hidden(self, slope_CV: Tensor) -> Tensor:
         slope_CD = slope_CV.new_zeros(slope_CV.shape[0], self._head_VD.shape[1])
-        for rows in _blocks(self._head_VD) if _slow(self._head_VD) else [slice(None)]:
+        for rows in self._parts:
             slope_CD.addmm_(slope_CV[:, rows], self._head_VD[rows].float())
         return slope_CD
 
 
 def _add(sum_VD: Tensor, product_VD: Tensor) -> None:
-    """Adds 16 bits to float32 in blocks: as they are, two dtypes took six times as long on a CPU."""
+    """Adds 16 bits to float32 in blocks: as they are, two dtypes took several times as long on a CPU."""
     for rows in _blocks(sum_VD, ADDED_BLOCK):
         sum_VD[rows] += product_VD[rows].float()
 
 
-def _blocks(head_VD: Tensor, elements: int = BLOCK) -> Iterator[slice]:
+def _blocks(head_VD: Tensor, elements: int) -> Iterator[slice]:
     """Runs of the head's rows, so that no whole copy of it in float32 is made."""
     rows = max(1, elements // head_VD.shape[1])
     return (slice(start, start + rows) for start in range(0, head_VD.shape[0], rows))
